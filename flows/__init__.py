@@ -1,0 +1,1 @@
+"""Procedures: one file is one runbook."""

@@ -1,0 +1,64 @@
+"""Name what steps may ask of the systems outside. The connectors satisfy these by their shape.
+
+All methods block; the engine calls them in threads. Reading methods are free. Mutating methods ask for authority as the
+last thing before they send anything and raise NotAuthorizedError without it. They return when the task they started
+has ended, raise the errors of `passgate.errors`, and never claim more than the other side said: `confirm` reads anew.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from passgate.model.guest import GuestUsb
+from passgate.model.inventory import Arbitrator, ControllerKind, HostId, HostUsbDevice, UsbId, Vm, VmId
+
+
+class VSphere(Protocol):
+    """Read and change VMs through a vCenter."""
+
+    def vm(self, vm: VmId) -> Vm:
+        """Read one VM anew, in one round trip."""
+
+    def usb_devices(self, host: HostId) -> tuple[HostUsbDevice, ...]:
+        """Read what the host's arbitrator offers now (environment browser)."""
+
+    def power_on(self, vm: VmId) -> None:
+        """Power the VM on (mutating)."""
+
+    def power_off(self, vm: VmId) -> None:
+        """Power the VM off at once, like pulling the plug (mutating)."""
+
+    def shut_down_guest(self, vm: VmId) -> None:
+        """Ask VMware Tools to shut the guest down, and wait until the VM is off (mutating)."""
+
+    def add_usb_controller(self, vm: VmId, kind: ControllerKind) -> None:
+        """Add a virtual USB controller of that kind (mutating)."""
+
+    def remove_usb_controller(self, vm: VmId, kind: ControllerKind) -> None:
+        """Remove the virtual USB controller of that kind (mutating)."""
+
+    def add_usb_device(self, vm: VmId, device: UsbId, kind: ControllerKind, *, vmotion: bool) -> None:
+        """Add the host's device to the VM, on its controller of that kind (mutating)."""
+
+    def remove_usb_device(self, vm: VmId, device: UsbId) -> None:
+        """Remove the VM's entry for that device (mutating)."""
+
+
+class HostShell(Protocol):
+    """Ask and change hosts through the ESXi shell."""
+
+    def arbitrator(self, host: HostId) -> Arbitrator:
+        """Say whether the USB arbitrator runs."""
+
+    def start_arbitrator(self, host: HostId) -> None:
+        """Start the USB arbitrator (mutating)."""
+
+    def stop_arbitrator(self, host: HostId) -> None:
+        """Stop the USB arbitrator (mutating)."""
+
+
+class Guest(Protocol):
+    """Look into guests through VMware Tools; nothing here changes a guest's configuration."""
+
+    def usb(self, vm: VmId) -> tuple[GuestUsb, ...]:
+        """Return the USB devices that the guest itself sees, virtual hubs and mice left out."""

@@ -1,0 +1,208 @@
+"""Offer what flows/ and tasks/ are written with: asks, runbooks, steps, checks, and the systems that steps act on.
+
+This is the engine's public step API. It imports neither Prefect nor pyVmomi, so that runbooks, `passgate --help` and
+every planning test run without them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from passgate.engine.ports import Guest, HostShell, VSphere
+from passgate.model.inventory import Inventory
+from passgate.model.plan import CheckResult, Risk, Severity
+from passgate.model.usb import UsbSelector
+
+__all__ = [
+    "Ask", "Check", "Confirmation", "Effect", "NoUndo", "Reads", "Risk", "Runbook", "Saw", "Severity", "Step", "Steps",
+    "Systems", "UsbSelector", "VmName", "runbook",
+]  # fmt: skip
+
+VmName = Annotated[str, Field(min_length=1, max_length=80, title="VM", description="Name or instance UUID of the VM")]
+
+
+class Ask(BaseModel):
+    """Base of what a runbook asks for: its fields become CLI options, forms and Prefect parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str = Field(default="", max_length=500, title="Reason", description="Why this change is wanted")
+    ticket: str | None = Field(default=None, max_length=100, title="Ticket", description="Id in your ticket system")
+
+
+class Reads(StrEnum):
+    """Name what a runbook needs beyond VMs and hosts; reading a host's USB devices opens its shell."""
+
+    USB = "usb"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Say what a step would do, on paper: before, after and impact in words, and the inventory as it would be then."""
+
+    needed: bool
+    before: str
+    after: str
+    then: Inventory
+    impact: str = ""
+
+    @classmethod
+    def nothing(cls, why: str, site: Inventory) -> Effect:
+        """Say that the step has nothing to do, and why."""
+        return cls(needed=False, before=why, after=why, then=site)
+
+
+class Saw(StrEnum):
+    """Name what a fresh reading said about a step's effect."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Hold what a fresh reading showed. `words` says it to people; `facts` go to the evidence as they are."""
+
+    saw: Saw
+    words: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoUndo:
+    """Say why a step can't, or need not, be taken back."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Systems:
+    """Hand a step the systems that it acts on.
+
+    Every mutating method of these asks the engine for authority before it sends anything; with systems that were made
+    for reading it is always refused.
+    """
+
+    vsphere: VSphere
+    shell: HostShell
+    guest: Guest
+
+
+class Step(ABC):
+    """One action of a plan. Subclasses are frozen dataclasses whose fields are identities and plain values.
+
+    `attempts` bounds the tries of `apply`, on errors that are safe to repeat. `patience` is how long `confirm` may say
+    no or unknown before the attempt counts as failed, looked at every `look_every`.
+    """
+
+    attempts: ClassVar[int] = 4
+    patience: ClassVar[timedelta] = timedelta(seconds=60)
+    look_every: ClassVar[timedelta] = timedelta(seconds=2)
+    mutates: ClassVar[bool] = True
+
+    @classmethod
+    def kind(cls) -> str:
+        """Return `module.Class` as it is under tasks/, such as `power.Off`."""
+        return f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}"
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Return the step in plain words, such as `Power off win-01`."""
+
+    @abstractmethod
+    def effect(self, site: Inventory) -> Effect:
+        """Say on paper what this step would do to that inventory. Calls nothing."""
+
+    @abstractmethod
+    def apply(self, systems: Systems) -> None:
+        """Act. Safe to repeat: looks first where repeating would do it twice."""
+
+    @abstractmethod
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read the world anew and say whether the effect is there."""
+
+    @abstractmethod
+    def undo(self) -> Step | NoUndo:
+        """Name the step that takes this one back, or say why there is none."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the step's fields as JSON; readings are reduced to the identities that the fields declare."""
+        dumped: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        return dumped
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Step:
+        """Make the step again from what `fields` returned."""
+        return TypeAdapter(cls).validate_python(fields)
+
+
+class Check(ABC):
+    """A requirement or limit, looked at on paper before anything is touched. Subclasses are frozen dataclasses.
+
+    `code` is stable and never used again (`USB-ARB-01`), `rule` is the requirement in words, `source` names the
+    article, a vendor document or a measurement.
+    """
+
+    code: ClassVar[str]
+    rule: ClassVar[str]
+    source: ClassVar[str]
+    hint: ClassVar[str] = ""
+    severity: ClassVar[Severity] = Severity.STOP
+
+    @abstractmethod
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Return whether the rule is met, and what was seen, in words."""
+
+    def result(self, site: Inventory) -> CheckResult:
+        """Return the check's result for that inventory."""
+        met, saw = self.look(site)
+        return CheckResult(
+            code=self.code, rule=self.rule, severity=self.severity, met=met, saw=saw, hint=self.hint, source=self.source
+        )
+
+
+Steps = Iterator[Step | Check]
+A = TypeVar("A", bound=Ask)
+
+
+@dataclass(frozen=True)
+class Runbook(Generic[A]):
+    """Hold a procedure: what it asks, how risky it is, and the generator that yields its checks and steps."""
+
+    slug: str
+    title: str
+    description: str
+    ask: type[A]
+    risk: Risk
+    reads: frozenset[Reads]
+    procedure: Callable[[A, Inventory], Steps]
+
+    def __call__(self, ask: A, site: Inventory) -> Steps:
+        """Yield the checks and steps for that ask."""
+        return self.procedure(ask, site)
+
+
+def runbook(
+    *, risk: Risk, reads: frozenset[Reads] = frozenset()
+) -> Callable[[Callable[[A, Inventory], Steps]], Runbook[A]]:
+    """Make a runbook of a generator; slug, title and form follow from its name, docstring and first parameter."""
+
+    def make(procedure: Callable[[A, Inventory], Steps]) -> Runbook[A]:
+        parameters = list(inspect.signature(procedure, eval_str=True).parameters.values())
+        ask = parameters[0].annotation
+        text = inspect.getdoc(procedure) or inspect.getdoc(inspect.getmodule(procedure)) or procedure.__name__
+        title, _, rest = text.partition("\n")
+        slug = procedure.__name__.replace("_", "-")
+        return Runbook(slug, title.rstrip("."), rest.strip(), ask, risk, frozenset(reads), procedure)
+
+    return make

@@ -1,0 +1,1 @@
+"""How people reach Passgate; these ask the engine and decide nothing."""

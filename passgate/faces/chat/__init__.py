@@ -1,0 +1,1 @@
+"""Slack: messages out, clicks in."""

@@ -1,0 +1,1 @@
+"""The simulated datacenter that ships with Passgate, reached only over the wire."""

@@ -1,0 +1,1 @@
+"""Canonical bytes, Merkle tree, signatures, verification."""

@@ -1,0 +1,175 @@
+"""Describe a change, its states, and the reports that people and the ledger get of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from passgate.model.decision import Terms
+from passgate.model.frozen import Frozen
+from passgate.model.plan import Plan
+
+
+class State(StrEnum):
+    """Name the states of a change; the words are the same in chat, CLI, database and ledger (DESIGN, path)."""
+
+    REQUESTED = "requested"
+    PLANNED = "planned"
+    WAITING = "waiting"
+    APPROVED = "approved"
+    SCHEDULED = "scheduled"
+    APPLYING = "applying"
+    DONE = "done"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    VOID = "void"
+    UNDONE = "undone"
+    STOPPED = "stopped"
+
+    @property
+    def is_end(self) -> bool:
+        """Say whether nothing follows any more."""
+        return self in ENDS
+
+
+ENDS = frozenset({State.DONE, State.DENIED, State.EXPIRED, State.WITHDRAWN, State.VOID, State.UNDONE, State.STOPPED})
+"""The ends, told apart everywhere."""
+
+BEFORE_APPLY = frozenset({State.REQUESTED, State.PLANNED, State.WAITING, State.APPROVED, State.SCHEDULED})
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.REQUESTED: frozenset({State.PLANNED, State.VOID, State.WITHDRAWN, State.STOPPED}),
+    State.PLANNED: frozenset({State.WAITING, State.APPROVED, State.VOID, State.WITHDRAWN, State.STOPPED}),
+    State.WAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}),
+    State.APPROVED: frozenset(
+        {State.SCHEDULED, State.APPLYING, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}
+    ),
+    State.SCHEDULED: frozenset({State.APPLYING, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}),
+    State.APPLYING: frozenset({State.DONE, State.UNDONE, State.STOPPED, State.VOID}),
+    **{end: frozenset() for end in ENDS},
+}
+"""What may follow what. The store refuses everything else with ConflictError."""
+
+EXIT_CODES: dict[State, int] = {
+    State.DONE: 0,
+    State.DENIED: 10,
+    State.EXPIRED: 11,
+    State.WITHDRAWN: 12,
+    State.VOID: 13,
+    State.UNDONE: 14,
+    State.STOPPED: 15,
+}
+"""Exit codes of `passgate request --wait` and `passgate watch`: each end has its own."""
+
+
+class Door(StrEnum):
+    """Name the ways in which people reach Passgate."""
+
+    CLI = "cli"
+    SLACK = "slack"
+    WEB = "web"
+    API = "api"
+    PREFECT = "prefect"
+    SCHEDULE = "schedule"
+    ENGINE = "engine"
+
+
+class Actor(Frozen):
+    """Name who did something, and by which door. `person` is an id from config/people.yaml, or `passgate` itself."""
+
+    person: str
+    door: Door
+
+
+class Change(Frozen):
+    """Hold one request to run a runbook. `ask` is the runbook's own model as JSON; times are UTC."""
+
+    id: str = Field(pattern=r"^CHG-\d{4,}$")
+    runbook: str
+    ask: dict[str, Any]
+    requester: Actor
+    reason: str
+    ticket: str | None = None
+    state: State = State.REQUESTED
+    created_at: datetime
+    plan: Plan | None = None
+    digest: str | None = None
+    terms: Terms | None = None
+    approve_by: datetime | None = None
+    execute_by: datetime | None = None
+    flow_run: str | None = None
+    ended_at: datetime | None = None
+    outcome: str = ""
+
+
+class StepState(StrEnum):
+    """Name the states of one step in the journal; INTENT without an outcome is looked at anew after a crash."""
+
+    PENDING = "pending"
+    INTENT = "intent"
+    DONE = "done"
+    NOT_NEEDED = "not needed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    UNDONE = "undone"
+
+
+class JournalEntry(Frozen):
+    """Hold the state of one step of one change; `saw` is what the fresh reading showed."""
+
+    change: str
+    index: int
+    kind: str
+    title: str
+    state: StepState = StepState.PENDING
+    attempts: int = 0
+    saw: str = ""
+    error: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class EventType(StrEnum):
+    """Name what is recorded in the ledger and told to people."""
+
+    REQUESTED = "change.requested"
+    PLANNED = "change.planned"
+    STATE = "change.state"
+    DECISION = "decision.recorded"
+    REFUSED = "authority.refused"
+    RESTORE_POINT = "restore.saved"
+    STEP_INTENT = "step.intent"
+    STEP_ATTEMPT_FAILED = "step.attempt_failed"
+    STEP_OUTCOME = "step.outcome"
+    UNDO_INTENT = "undo.intent"
+    UNDO_OUTCOME = "undo.outcome"
+    LEASE = "lease.changed"
+    RESUMED = "run.resumed"
+    GUEST_PROOF = "guest.proof"
+    EVIDENCE = "evidence.written"
+    READ = "ledger.read"
+    KEY = "ledger.key"
+
+
+class Event(Frozen):
+    """Hold one thing that happened, before it has its place in the ledger.
+
+    `data` holds strings, no number beyond 2**53, and no secret (reference audit, step 7).
+    """
+
+    type: EventType
+    change: str
+    actor: Actor
+    at: datetime
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class RecordedEvent(Event):
+    """Hold an event with its place in the ledger."""
+
+    seq: int
+    leaf: str

@@ -1,0 +1,1 @@
+"""Pure decisions: data in, verdict with reasons out."""

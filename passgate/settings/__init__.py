@@ -1,0 +1,1 @@
+"""Read config/ and the environment once, into typed settings; secrets stay references."""

@@ -1,0 +1,196 @@
+"""Describe the files in config/ as typed, frozen settings; each top class is one file and one JSON schema.
+
+Any text field may be a reference in place of a value: `{env: NAME}`, or `{file: path}` where a relative path is looked
+up in Passgate's home. Secrets must be references. References are resolved when they are used, by `resolve`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Refuse unknown fields, so that a typing error in config is an error and not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FromEnv(Settings):
+    """Take the value from an environment variable."""
+
+    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name of the environment variable")
+
+
+class FromFile(Settings):
+    """Take the value from a file; its last newline is not part of it."""
+
+    file: str = Field(min_length=1, description="Path; a relative one is looked up in Passgate's home")
+
+
+Reference = FromEnv | FromFile
+Text = Annotated[str | FromEnv | FromFile, Field(union_mode="left_to_right")]
+"""A plain value or a reference to one."""
+
+
+class VCenter(Settings):
+    """Say how to reach the vCenter (or a standalone ESXi host)."""
+
+    name: str = Field(default="vcenter", description="Name in messages and plans")
+    url: Text = Field(description="https://host[:port] of the vCenter; the path is always /sdk")
+    ca: Text | None = Field(
+        default=None, description="PEM text of the CA that signed its certificate; none: the system's"
+    )
+    user: Text
+    password: Reference = Field(description="A reference, never the password itself")
+    timeout: timedelta = Field(default=timedelta(seconds=30), description="Bound on one call")
+
+
+class Shell(Settings):
+    """Say how to reach the ESXi shells of the hosts."""
+
+    user: str = "root"
+    key: Reference | None = Field(default=None, description="Private key, by reference")
+    password: Reference | None = Field(default=None, description="Password, by reference, where there is no key")
+    known_hosts: Text = Field(description="Text in the format of known_hosts; unknown keys are refused")
+    port: int = Field(default=22, ge=1, le=65535)
+    addresses: Text | None = Field(
+        default=None, description="JSON object, host name -> address:port, where DNS names and the port do not serve"
+    )
+    timeout: timedelta = timedelta(seconds=20)
+
+
+class GuestLogin(Settings):
+    """Name the account inside guests of one family."""
+
+    family: Literal["windows", "linux"]
+    vms: tuple[str, ...] = Field(default=(), description="Names of VMs that this login is for; none: all of the family")
+    user: str
+    password: Reference
+
+
+class Site(Settings):
+    """config/site.yaml: the systems that Passgate acts on."""
+
+    vcenter: VCenter
+    shell: Shell | None = Field(default=None, description="Left out: hosts are not read by shell; USB runbooks need it")
+    guests: tuple[GuestLogin, ...] = ()
+
+
+class Person(Settings):
+    """Name one person; `slack` is the Slack user id, `groups` are named freely and used in policies."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,62}$")
+    name: str
+    slack: str | None = Field(default=None, pattern=r"^[UW][A-Z0-9]{2,}$")
+    email: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+class People(Settings):
+    """config/people.yaml: who may speak to Passgate."""
+
+    people: tuple[Person, ...]
+
+
+class Approval(Settings):
+    """Say how many approvals from which groups a change needs, and how many denials end it."""
+
+    needed: int = Field(default=1, ge=1, le=20)
+    groups: tuple[str, ...] = Field(min_length=1, description="Members of any of these may decide; never the requester")
+    denials: int = Field(default=1, ge=1, le=20)
+
+
+class PolicyRule(Settings):
+    """Say what the changes that it matches need. The first rule that matches is the one."""
+
+    name: str
+    runbooks: tuple[str, ...] = Field(default=("*",), description="Slugs; * stands for any")
+    risks: tuple[Literal["read-only", "low", "disruptive", "host-wide"], ...] = Field(
+        default=(), description="None: any"
+    )
+    vms: tuple[str, ...] = Field(default=("*",), description="Glob patterns over the names of the VMs that are changed")
+    requesters: tuple[str, ...] = Field(default=("*",), description="Person ids or groups; * stands for anybody")
+    pre_authorised: bool = Field(default=False, description="A standard change: planned, recorded, not asked for")
+    approval: Approval | None = None
+    approve_within: timedelta | None = Field(default=timedelta(hours=8), description="Null: waits for ever")
+    execute_within: timedelta | None = Field(default=timedelta(hours=4), description="How long an approval stays good")
+    undo_on_failure: bool = Field(default=True, description="Take back what was done when a step fails for good")
+
+
+class Policy(Settings):
+    """config/policies/*.yaml: rules, tried in the order of file names and then of lines."""
+
+    rules: tuple[PolicyRule, ...]
+
+
+class Slack(Settings):
+    """Say how to reach Slack."""
+
+    bot_token: Reference
+    app_token: Reference
+    channel: str = Field(description="Channel id, not its name")
+    api_url: Text = Field(default="https://slack.com/api/", description="Ends in /api/")
+
+
+class Chat(Settings):
+    """config/chat.yaml: where reports go. Without `slack`, approvals work on the command line."""
+
+    slack: Slack | None = None
+
+
+class NamedDevice(Settings):
+    """Give a name to one USB device."""
+
+    vendor_product: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")
+    path: str | None = Field(default=None, pattern=r"^\d+(/\d+)+$")
+    serial: str | None = None
+    description: str = ""
+
+
+class Devices(Settings):
+    """config/devices.yaml: names for USB devices, to be used wherever a device is asked for."""
+
+    devices: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")], NamedDevice] = Field(
+        default_factory=dict
+    )
+
+
+class Service(Settings):
+    """config/service.yaml: Passgate's own processes. Port 0 takes a free one and writes it into the home."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    database: Text | None = Field(default=None, description="SQLAlchemy URL; none: SQLite in Passgate's home")
+    prefect_port: int = Field(default=0, ge=0, le=65535)
+    prefect_url: str | None = Field(default=None, description="A Prefect server that runs elsewhere; none: our own")
+    origin: str = Field(default="passgate.example/lab", description="Name of this ledger in its signed checkpoints")
+    retry_delays: tuple[float, ...] = Field(default=(2.0, 10.0, 30.0), description="Seconds between tries of a step")
+    retry_jitter: float = Field(default=0.3, ge=0, le=1)
+
+
+class LabWorld(Settings):
+    """config/lab.yaml: the simulated datacenter. Port 0 takes a free one."""
+
+    vcenter_port: int = Field(default=0, ge=0, le=65535)
+    slack_port: int = Field(default=0, ge=0, le=65535)
+    power_seconds: float = Field(default=1.0, ge=0, description="How long power operations take")
+    boot_seconds: float = Field(default=3.0, ge=0, description="From power-on until VMware Tools answer")
+    reconfigure_seconds: float = Field(default=0.5, ge=0)
+    connect_seconds: float = Field(
+        default=0.5, ge=0, description="From power-on or hot-add until a USB device connects"
+    )
+
+
+class Config(Settings):
+    """Hold all of config/, checked once. Made by `passgate.settings.load.load_config`."""
+
+    site: Site
+    people: People
+    policy: Policy
+    chat: Chat = Chat()
+    devices: Devices = Devices()
+    service: Service = Service()
+    lab: LabWorld = LabWorld()

@@ -1,0 +1,1 @@
+"""The database: changes, journal, decisions, leases, outbox, ledger."""

@@ -1,0 +1,1 @@
+"""Steps and checks: one file is one noun."""
