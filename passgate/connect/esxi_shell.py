@@ -1,0 +1,1 @@
+"""Ask and change hosts through the ESXi shell."""

@@ -1,0 +1,1 @@
+"""Speak to Slack's Web API and Socket Mode."""
