@@ -6,10 +6,33 @@ up in Passgate's home. Secrets must be references. References are resolved when 
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+DURATION = r"^(\d+(\.\d+)?[dhms])+$"
+
+
+def _duration(given: Any) -> timedelta:
+    """Read a duration as people write it: 30s, 90m, 8h, 1h30m, 2d."""
+    if isinstance(given, timedelta):
+        return given
+    if not isinstance(given, str) or not re.fullmatch(DURATION, given):
+        raise PydanticCustomError("duration", "a duration such as 30s, 90m, 8h, 1h30m or 2d")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", given)
+    return sum((timedelta(**{UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": DURATION, "examples": ["30s", "8h", "2d"]}),
+]
+"""A length of time as people write it."""
 
 
 class Settings(BaseModel):
@@ -30,8 +53,35 @@ class FromFile(Settings):
     file: str = Field(min_length=1, description="Path; a relative one is looked up in Passgate's home")
 
 
-Reference = FromEnv | FromFile
-Text = Annotated[str | FromEnv | FromFile, Field(union_mode="left_to_right")]
+def _kind_of_reference(given: Any) -> str | None:
+    """Say which kind of text was written; None: neither a value nor a reference."""
+    if isinstance(given, str):
+        return "value"
+    if isinstance(given, FromEnv) or (isinstance(given, dict) and "env" in given):
+        return "env"
+    if isinstance(given, FromFile) or (isinstance(given, dict) and "file" in given):
+        return "file"
+    return None
+
+
+Reference = Annotated[
+    Annotated[FromEnv, Tag("env")] | Annotated[FromFile, Tag("file")],
+    Discriminator(
+        _kind_of_reference,
+        custom_error_type="reference",
+        custom_error_message="a reference, {{env: NAME}} or {{file: path}}, never the secret itself",
+    ),
+]
+"""Where a secret is kept."""
+
+Text = Annotated[
+    Annotated[str, Tag("value")] | Annotated[FromEnv, Tag("env")] | Annotated[FromFile, Tag("file")],
+    Discriminator(
+        _kind_of_reference,
+        custom_error_type="text",
+        custom_error_message="a text, or a reference: {{env: NAME}} or {{file: path}}",
+    ),
+]
 """A plain value or a reference to one."""
 
 
@@ -45,7 +95,7 @@ class VCenter(Settings):
     )
     user: Text
     password: Reference = Field(description="A reference, never the password itself")
-    timeout: timedelta = Field(default=timedelta(seconds=30), description="Bound on one call")
+    timeout: Duration = Field(default=timedelta(seconds=30), description="Bound on one call")
 
 
 class Shell(Settings):
@@ -59,7 +109,7 @@ class Shell(Settings):
     addresses: Text | None = Field(
         default=None, description="JSON object, host name -> address:port, where DNS names and the port do not serve"
     )
-    timeout: timedelta = timedelta(seconds=20)
+    timeout: Duration = timedelta(seconds=20)
 
 
 class GuestLogin(Settings):
@@ -115,8 +165,8 @@ class PolicyRule(Settings):
     requesters: tuple[str, ...] = Field(default=("*",), description="Person ids or groups; * stands for anybody")
     pre_authorised: bool = Field(default=False, description="A standard change: planned, recorded, not asked for")
     approval: Approval | None = None
-    approve_within: timedelta | None = Field(default=timedelta(hours=8), description="Null: waits for ever")
-    execute_within: timedelta | None = Field(default=timedelta(hours=4), description="How long an approval stays good")
+    approve_within: Duration | None = Field(default=timedelta(hours=8), description="Null: waits for ever")
+    execute_within: Duration | None = Field(default=timedelta(hours=4), description="How long an approval stays good")
     undo_on_failure: bool = Field(default=True, description="Take back what was done when a step fails for good")
 
 

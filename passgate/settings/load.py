@@ -1,0 +1,290 @@
+"""Read config/ into a Config, once; every error names file, line and field, what was given and what is accepted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from passgate.errors import ConfigError
+from passgate.settings.agree import disagreements
+from passgate.settings.shape import (
+    Chat,
+    Config,
+    Devices,
+    FromEnv,
+    FromFile,
+    LabWorld,
+    People,
+    Policy,
+    Service,
+    Settings,
+    Site,
+)
+
+FILES: dict[str, type[Settings]] = {
+    "site": Site,
+    "people": People,
+    "chat": Chat,
+    "devices": Devices,
+    "service": Service,
+    "lab": LabWorld,
+}
+"""File name without `.yaml` -> what it holds. The policies have a folder of their own."""
+
+REQUIRED = ("site.yaml", "people.yaml")
+POLICIES = "policies"
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Hold one YAML file as it was read: its data, and where each part of it stands."""
+
+    path: Path
+    data: CommentedMap
+
+    def line(self, loc: tuple[int | str, ...]) -> int:
+        """Return the line, counted from 1, of the part of the data that is nearest to that place."""
+        node: Any = self.data
+        line = 0
+        for part in loc:
+            if (isinstance(node, CommentedMap) and part in node) or (
+                isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
+            ):
+                line = node.lc.data.get(part, (line,))[0] if node.lc.data else line
+                node = node[part]
+        return line + 1
+
+
+def load_config(folder: Path) -> Config:
+    """Return everything in that folder, checked. Raises ConfigError with every mistake of the first wrong kind."""
+    if not folder.is_dir():
+        raise ConfigError(
+            f"There is no config folder {folder}.",
+            hint="Name the folder in PASSGATE_CONFIG, or run Passgate where config/ is.",
+            subject=str(folder),
+        )
+    _refuse_strangers(folder)
+    documents = {name: _read(folder / f"{name}.yaml") for name in FILES if (folder / f"{name}.yaml").exists()}
+    pages = [_read(path) for path in sorted((folder / POLICIES).glob("*.yaml"))]
+    parts = {name: _checked(document, FILES[name]) for name, document in documents.items()}
+    policies = [_checked(page, Policy) for page in pages]
+    rules = tuple(rule for policy in policies for rule in policy.rules)
+    config = Config.model_validate({**parts, "policy": Policy(rules=rules)})
+    places = [(page, index) for page, policy in zip(pages, policies, strict=True) for index in range(len(policy.rules))]
+    mistakes = []
+    for part, index, field, words in disagreements(config.people.people, config.policy.rules):
+        document, place = (documents["people"], index) if part == "people" else places[index]
+        mistakes.append(_mistake(document, (part, place, field), words))
+    _raise(mistakes, folder)
+    return config
+
+
+def resolve(reference: str | FromEnv | FromFile, home: Path) -> str:
+    """Return the value that the reference stands for. Raises ConfigError that names the place, never the value."""
+    if isinstance(reference, str):
+        return reference
+    if isinstance(reference, FromEnv):
+        value = os.environ.get(reference.env, "")
+        if not value:
+            raise ConfigError(
+                f"The environment variable {reference.env} is not set.",
+                hint=f"Set {reference.env} where Passgate is started, or name another place in config/.",
+                subject=reference.env,
+            )
+        return value
+    path = home / Path(reference.file).expanduser()
+    try:
+        value = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"The file {path} can't be read: {error.strerror}.",
+            hint="It is named in config/. Create it, or name another place"
+            + ("; the lab's files are there once `passgate lab start` has run." if "lab" in path.parts else "."),
+            subject=str(path),
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"The file {path} is not text in UTF-8.", subject=str(path)) from None
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise ConfigError(f"The file {path} is empty.", hint="It should hold the value.", subject=str(path))
+    return value
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Refuse files that would be overlooked: a typing error in a file's name must not become a default."""
+    known = [f"{name}.yaml" for name in FILES]
+    for path in sorted((*folder.glob("*.y*ml"), *(folder / POLICIES).glob("*.yml"))):
+        if path.parent == folder and path.name in known:
+            continue
+        meant = known if path.parent == folder else [f"{path.stem}.yaml"]
+        raise ConfigError(
+            f"{path}: not a file that Passgate knows.{_did_you_mean(path.name, meant)}",
+            hint=f"Accepted: {', '.join(known)}, and {POLICIES}/*.yaml.",
+            subject=str(path),
+        )
+    for name in REQUIRED:
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder / name} is missing.", hint="Every site needs it.", subject=str(folder / name))
+    if not any((folder / POLICIES).glob("*.yaml")):
+        raise ConfigError(
+            f"There is no policy in {folder / POLICIES}.",
+            hint="Without a rule nothing could ever be approved: add one such as 20-normal.yaml.",
+            subject=str(folder / POLICIES),
+        )
+
+
+def _read(path: Path) -> Document:
+    """Return the file's data. Raises ConfigError for what is not one YAML mapping."""
+    try:
+        data = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}.", subject=str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text in UTF-8.", subject=str(path)) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{path}{line}: {_why_not_yaml(error)}.", hint="Correct the file and try again.", subject=str(path)
+        ) from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}.", subject=str(path)) from None
+    if data is None:
+        raise ConfigError(f"{path} is empty.", hint="Fill it in, or delete it if it is optional.", subject=str(path))
+    if not isinstance(data, CommentedMap):
+        raise ConfigError(f"{path}, line 1: given {_given(data)}; accepted: fields, one per line, as `name: value`.")
+    return Document(path, data)
+
+
+def _why_not_yaml(error: MarkedYAMLError) -> str:
+    problem = (error.problem or error.context or "not YAML").strip().splitlines()[0]
+    if "duplicate key" in problem:
+        return problem.split(" with value")[0].replace("found duplicate key", "the same field is given twice:")
+    if "\\t" in problem or "\t" in problem:
+        return "a tab; YAML is indented with spaces"
+    return f"not YAML: {problem}"
+
+
+def _checked(document: Document, model: type[S]) -> S:
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        mistakes = [_mistake(document, one["loc"], _words(one, model)) for one in error.errors(include_url=False)]
+    _raise(mistakes, document.path)
+    raise ConfigError(f"{document.path} is wrong.", subject=str(document.path))
+
+
+def _mistake(document: Document, loc: tuple[int | str, ...], words: str) -> str:
+    return f"{document.path}, line {document.line(loc)}: {_field(document, loc)}: {words}"
+
+
+def _raise(mistakes: list[str], where: Path) -> None:
+    if mistakes:
+        raise ConfigError(
+            "\n".join(f"{mistake}." for mistake in mistakes),
+            hint="Every field is described in config/schema/; correct the file and try again.",
+            subject=str(where),
+        )
+
+
+def _field(document: Document, loc: tuple[int | str, ...]) -> str:
+    """Return `rules[0].approval.needed`, without the tags that a union adds to the place of an error."""
+    node: Any = document.data
+    words = ""
+    for position, part in enumerate(loc):
+        is_last = position == len(loc) - 1
+        if isinstance(part, int):
+            words += f"[{part}]"
+        elif is_last or not isinstance(node, dict) or part in node:
+            words += f".{part}" if isinstance(node, dict) else ""
+        try:
+            node = node[part]
+        except (LookupError, TypeError):
+            continue
+    return words.lstrip(".")
+
+
+def _words(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return what was given and what is accepted; what stands where a secret belongs is never shown."""
+    loc, kind = error["loc"], error["type"]
+    if kind == "extra_forbidden":
+        accepted = _fields_at(model, loc[:-1])
+        return f"there is no such field.{_did_you_mean(str(loc[-1]), accepted)} Accepted: {', '.join(accepted)}"
+    if kind == "missing":
+        return "is missing"
+    accepted_words = _accepted(error)
+    about = _description(model, loc)
+    about = f" ({about})" if about and kind not in {"reference", "text"} else ""
+    if kind in {"reference", "text"} or {"env", "file"} & set(loc):
+        return f"accepted: {accepted_words}{about}"
+    return f"given {_given(error['input'])}; accepted: {accepted_words}{about}"
+
+
+def _accepted(error: ErrorDetails) -> str:
+    known = {
+        "tuple_type": "a list, such as [one, two]",
+        "list_type": "a list, such as [one, two]",
+        "dict_type": "fields, one per line, as `name: value`",
+        "model_type": "fields, one per line, as `name: value`",
+        "model_attributes_type": "fields, one per line, as `name: value`",
+        "string_type": "text; a number needs quotes around it",
+    }
+    return known.get(error["type"]) or error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _given(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "fields"
+    if isinstance(value, list):
+        return "a list"
+    shown = repr(value if isinstance(value, str) else str(value)) if not isinstance(value, bool) else str(value).lower()
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004 - half a line of a terminal
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the settings classes that an annotation speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def _models_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    models = [model]
+    for part in loc:
+        deeper = [one.model_fields[part].annotation for one in models if part in one.model_fields]
+        models = [found for annotation in deeper for found in _models(annotation)] if deeper else models
+    return models
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    return list(dict.fromkeys(name for one in _models_at(model, loc) for name in one.model_fields))
+
+
+def _description(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    names = [part for part in loc if isinstance(part, str)]
+    if not names:
+        return ""
+    above = loc[: max(index for index, part in enumerate(loc) if part == names[-1])]
+    found = [
+        one.model_fields[names[-1]].description for one in _models_at(model, above) if names[-1] in one.model_fields
+    ]
+    return next((words for words in found if words), "")
+
+
+def _did_you_mean(given: str, accepted: list[str]) -> str:
+    near = get_close_matches(given, accepted, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
