@@ -1,0 +1,270 @@
+"""Describe what the simulated datacenter is made of: hosts, VMs, their devices, tasks, faults and mutations."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+VirtualKind = Literal[
+    "ide", "ps2", "pci", "sio", "keyboard", "pointing", "video", "scsi", "disk", "nic", "ehci", "xhci", "usb", "other"
+]
+PowerState = str
+"""`poweredOn`, `poweredOff` or `suspended`, as vSphere writes them."""
+
+_PART = re.compile(r"(\w+):((?:\\.|[^\\ ])*)")
+_ticks = itertools.count(1)
+
+
+def stamp() -> str:
+    """Return a new change version: vSphere's are times, ours never repeat."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.{next(_ticks):06d}Z"
+
+
+class Refusal(Exception):  # noqa: N818 - a fault of the simulated world is an answer, not an error of the lab
+    """Carry a vSphere fault by name, with its message and fields; each wire writes it in its own format."""
+
+    def __init__(self, fault: str, message: str = "", **fields: Any) -> None:
+        super().__init__(message or fault)
+        self.fault = fault
+        self.message = message or fault
+        self.fields = fields
+
+
+@dataclass(eq=False)
+class HostUsb:
+    """Hold one USB device that is plugged into a host. `path` is without `path:`; `bus` and `dev` are lsusb's."""
+
+    vendor: int
+    product: int
+    name: str
+    path: str
+    serial: str | None = None
+    bus: int = 1
+    dev: int = 2
+    families: tuple[str, ...] = ()
+    speeds: tuple[str, ...] = ("high",)
+    offered: bool = True
+    """False for what the arbitrator filters: hubs, keyboards, the boot device."""
+    boot: bool = False
+    passthrough: bool = True
+    """What `esxcli hardware usb passthrough device enable|disable` sets."""
+
+    @property
+    def pattern(self) -> str:
+        """Return the arbitrator's physicalPath, which is an autoconnect pattern (reference 1.3)."""
+        return f"path:{self.path}"
+
+    @property
+    def is_super_speed(self) -> bool:
+        """Say whether the device needs an xHCI controller."""
+        return any(speed.startswith("superSpeed") for speed in self.speeds)
+
+
+@dataclass(frozen=True)
+class PciFunction:
+    """Hold one PCI function of a host; ids are unsigned here."""
+
+    id: str
+    class_id: int
+    vendor: int
+    device: int
+    vendor_name: str
+    device_name: str
+
+
+@dataclass
+class HostService:
+    """Hold one service of a host as HostServiceSystem shows it."""
+
+    key: str
+    label: str
+    running: bool
+    policy: str = "off"
+
+
+@dataclass(eq=False)
+class LabHost:
+    """Hold one host."""
+
+    ref: str
+    name: str
+    uuid: str
+    ip: str
+    version: str = "8.0.2"
+    build: str = "22380479"
+    connection: str = "connected"
+    maintenance: bool = False
+    arbitrator_running: bool = True
+    arbitrator_autostart: bool = True
+    usb: list[HostUsb] = field(default_factory=list)
+    pci: list[PciFunction] = field(default_factory=list)
+    services: dict[str, HostService] = field(default_factory=dict)
+    boot_time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    dpm: bool | None = None
+    """Override of the cluster's power management for this host; None: no override."""
+
+    def usb_at(self, path: str) -> HostUsb:
+        """Return the device at that path, given with or without `path:`."""
+        wanted = path.removeprefix("path:")
+        for one in self.usb:
+            if one.path == wanted:
+                return one
+        raise LookupError(f"{self.name} has no USB device at path:{wanted}.")
+
+
+@dataclass(eq=False)
+class VirtualDevice:
+    """Hold one device of a VM's virtual hardware; `payload` keeps what only one wire knows of it."""
+
+    kind: VirtualKind
+    key: int
+    controller: int | None = None
+    unit: int | None = None
+    label: str = ""
+    summary: str = ""
+    payload: Any = None
+
+
+@dataclass(eq=False)
+class VirtualUsb(VirtualDevice):
+    """Hold one host USB device entry in a VM's configuration, and the device that it has claimed.
+
+    `hostname` is set for the backing that supports vMotion. `device` is claimed from the moment at which the entry
+    matches; the VM sees it `connect_seconds` later. `lost` means: not again before the next power-on.
+    """
+
+    pattern: str = ""
+    hostname: str | None = None
+    device: HostUsb | None = None
+    claimed_at: float = 0.0
+    lost: bool = False
+    vendor: int | None = None
+    product: int | None = None
+
+
+@dataclass(eq=False)
+class LabVm:
+    """Hold one VM. `guest_user` and `guest_password` are the account inside its guest."""
+
+    ref: str
+    name: str
+    uuid: str
+    instance_uuid: str
+    host: LabHost
+    guest_id: str
+    guest_name: str
+    power: PowerState = "poweredOff"
+    hardware_version: int = 19
+    tools_installed: bool = True
+    template: bool = False
+    devices: list[VirtualDevice] = field(default_factory=list)
+    extra_config: dict[str, str] = field(default_factory=dict)
+    memory_mb: int = 4096
+    cpus: int = 2
+    ip: str = ""
+    guest_user: str = ""
+    guest_password: str = ""
+    change_version: str = field(default_factory=stamp)
+    boot_time: datetime | None = None
+    ready_at: float = 0.0
+    recent_tasks: list[str] = field(default_factory=list)
+    fault_tolerance: bool = False
+    question: str | None = None
+    connection: str = "connected"
+    annotation: str = ""
+
+    @property
+    def is_windows(self) -> bool:
+        """Say whether the guest is a Windows."""
+        return self.guest_id.startswith("win")
+
+    @property
+    def usb(self) -> list[VirtualUsb]:
+        """Return the host USB device entries."""
+        return [one for one in self.devices if isinstance(one, VirtualUsb)]
+
+    def device(self, key: int | None) -> VirtualDevice | None:
+        """Return the device with that key."""
+        return next((one for one in self.devices if one.key == key), None)
+
+    def controller_takes(self, entry: VirtualUsb, device: HostUsb) -> bool:
+        """Say whether the entry's controller takes the device: EHCI takes none at a SuperSpeed rate."""
+        controller = self.device(entry.controller)
+        return controller is not None and (controller.kind == "xhci" or not device.is_super_speed)
+
+
+@dataclass(eq=False)
+class Task:
+    """Hold one task; `state` is queued, running, success or error."""
+
+    id: str
+    method: str
+    vm: LabVm
+    user: str
+    state: str = "queued"
+    queued: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: datetime | None = None
+    completed: datetime | None = None
+    error: Refusal | None = None
+    result: object = None
+    cancelled: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether nothing follows any more."""
+        return self.state in {"success", "error"}
+
+
+@dataclass
+class Fault:
+    """Say how the next calls of a method on an object fail.
+
+    `object` is a name or managed object id, `*` any. `fault` is a vSphere fault's name; `Disconnect` breaks the
+    connection before the call acts, `DisconnectAfter` after it has acted; an empty one only delays. A `*_Task` method's
+    fault is answered at once with `in_task=False`, else the task starts and ends with it.
+    """
+
+    method: str
+    object: str = "*"
+    fault: str = ""
+    times: int = 1
+    delay: float = 0.0
+    in_task: bool = False
+    message: str = ""
+
+    def hits(self, method: str, subject: str) -> bool:
+        """Say whether this fault is meant for the call."""
+        return self.method in {"*", method} and self.object in {"*", subject}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Hold one call over any wire that asked to change something."""
+
+    at: datetime
+    wire: str
+    method: str
+    object: str
+    user: str
+    accepted: bool
+
+
+def matches(pattern: str, device: HostUsb, host: LabHost) -> bool:
+    """Say whether an autoconnect pattern means this device (grammar: reference 1.3).
+
+    Keys that identify nothing (`version`, `autoclean`, `name`, ...) are passed over; a pattern with nothing else
+    matches nothing.
+    """
+    parts = {key: re.sub(r"\\(.)", r"\1", value) for key, value in _PART.findall(pattern)}
+    facts = {"path": device.path, "vid": device.vendor, "pid": device.product, "hostId": host.uuid}
+    asked = {key: value for key, value in parts.items() if key in facts}
+    if not asked.keys() & {"path", "vid", "pid"}:
+        return False
+    try:
+        same = all((int(value, 16) if key in {"vid", "pid"} else value) == facts[key] for key, value in asked.items())
+    except ValueError:
+        return False
+    return same and parts.get("speed", device.speeds[0]) in device.speeds
