@@ -1,1 +1,0 @@
-"""Ask and change hosts through the ESXi shell."""
