@@ -1,0 +1,9 @@
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+$seen = @{
+  pnp = @(Get-PnpDevice -PresentOnly | Where-Object InstanceId -like 'USB*' | Select-Object Status, Class, FriendlyName, InstanceId)
+  disks = @(Get-Disk -ErrorAction SilentlyContinue | Where-Object BusType -eq 'USB' | Select-Object Number, SerialNumber, UniqueId, FriendlyName, Size, OperationalStatus, IsOffline)
+  partitions = @(Get-Partition -ErrorAction SilentlyContinue | Select-Object DiskNumber, DriveLetter)
+}
+$json = $seen | ConvertTo-Json -Compress -Depth 4
+[regex]::Replace($json, '[^\x20-\x7e]', { '\u{0:x4}' -f [int][char]$args[0].Value })
