@@ -31,6 +31,7 @@ class Terms(Frozen):
     voters: tuple[str, ...] = ()
     approve_within: timedelta | None = None
     execute_within: timedelta | None = None
+    undo_on_failure: bool = True
 
 
 class Decision(Frozen):

@@ -1,4 +1,4 @@
-"""Decide purely: which decisions a change needs, who may give them, and whether they are there. Data in, verdict out."""
+"""Decide purely which decisions a change needs, who may give them, and whether they are there."""
 
 from passgate.policy.terms import choose
 from passgate.policy.votes import Outcome, Tally, may_vote, tally

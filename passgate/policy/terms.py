@@ -26,9 +26,16 @@ def choose(policy: Policy, people: People, *, runbook: str, risk: Risk, vms: Seq
             hint="Let the last rule match everything.",
             subject=runbook,
         )
-    clocks = {"approve_within": rule.approve_within, "execute_within": rule.execute_within}
+    terms = Terms(
+        policy=rule.name,
+        pre_authorised=True,
+        approvals=0,
+        approve_within=rule.approve_within,
+        execute_within=rule.execute_within,
+        undo_on_failure=rule.undo_on_failure,
+    )
     if rule.approval is None:
-        return Terms(policy=rule.name, pre_authorised=True, approvals=0, **clocks)
+        return terms
     voters = tuple(
         person.id
         for person in people.people
@@ -43,13 +50,14 @@ def choose(policy: Policy, people: People, *, runbook: str, risk: Risk, vms: Seq
             hint="Let somebody else ask for it, or add members to the group in config/people.yaml.",
             subject=rule.name,
         )
-    return Terms(
-        policy=rule.name,
-        approvals=rule.approval.needed,
-        denials=min(rule.approval.denials, len(voters)),
-        groups=rule.approval.groups,
-        voters=voters,
-        **clocks,
+    return terms.model_copy(
+        update={
+            "pre_authorised": False,
+            "approvals": rule.approval.needed,
+            "denials": min(rule.approval.denials, len(voters)),
+            "groups": rule.approval.groups,
+            "voters": voters,
+        }
     )
 
 

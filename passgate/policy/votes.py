@@ -70,7 +70,7 @@ def tally(
     counted: dict[str, Verdict] = {}
     left_out: list[str] = []
     for one in sorted(decisions, key=lambda each: each.at):
-        why = _why_not_counted(one, terms, digest, requester, approve_by, counted)
+        why = _why_not_counted(one, terms, digest=digest, requester=requester, approve_by=approve_by, counted=counted)
         if why:
             left_out.append(f"{one.person}'s {one.verdict.value} does not count: {why}")
         else:
@@ -100,6 +100,7 @@ def _outcome(
 def _why_not_counted(
     decision: Decision,
     terms: Terms,
+    *,
     digest: str,
     requester: str,
     approve_by: datetime | None,

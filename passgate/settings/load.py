@@ -232,6 +232,8 @@ def _words(error: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _accepted(error: ErrorDetails) -> str:
+    if error["type"] == "string_pattern_mismatch":
+        return f"text that fits {error.get('ctx', {}).get('pattern', '')}"
     known = {
         "tuple_type": "a list, such as [one, two]",
         "list_type": "a list, such as [one, two]",

@@ -132,9 +132,11 @@ class Site(Settings):
 class Person(Settings):
     """Name one person; `slack` is the Slack user id, `groups` are named freely and used in policies."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,62}$")
+    id: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,62}$", description="Lower case, such as alice or a.archer")
     name: str
-    slack: str | None = Field(default=None, pattern=r"^[UW][A-Z0-9]{2,}$")
+    slack: str | None = Field(
+        default=None, pattern=r"^[UW][A-Z0-9]{2,}$", description="Slack user id such as U012ABCDEF, not the name"
+    )
     email: str | None = None
     groups: tuple[str, ...] = ()
 
@@ -194,8 +196,10 @@ class Chat(Settings):
 class NamedDevice(Settings):
     """Give a name to one USB device."""
 
-    vendor_product: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")
-    path: str | None = Field(default=None, pattern=r"^\d+(/\d+)+$")
+    vendor_product: str | None = Field(
+        default=None, pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$", description="In hex, such as 18a5:0302"
+    )
+    path: str | None = Field(default=None, pattern=r"^\d+(/\d+)+$", description="On the host, such as 0/1/6")
     serial: str | None = None
     description: str = ""
 
