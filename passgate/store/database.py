@@ -1,0 +1,147 @@
+"""Open the database, give out transactions, and say in words what went wrong with it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from passgate.errors import RecordError
+from passgate.store.tables import REVISION
+
+BUSY_SECONDS = 30
+"""How long a writer waits for another one before it gives up."""
+
+WRITER_LOCK = 0x70617373
+"""Key of PostgreSQL's advisory lock that makes all processes one writer ("pass")."""
+
+_CAUSES = (
+    ("disk is full", "the disk is full", "free some space; until then no change goes on"),
+    ("no space left", "the disk is full", "free some space; until then no change goes on"),
+    ("readonly", "it is read-only for this process", "check owner and mode of the file, its folder and its mount"),
+    ("read-only", "it is read-only for this process", "check owner and mode of the file, its folder and its mount"),
+    ("locked", "another process holds it for too long", "look for a stuck passgate process, then try again"),
+    ("unable to open", "its file can't be opened", "check that the folder exists and belongs to this user"),
+    ("malformed", "its file is damaged", "restore the last backup, then run `passgate ledger verify`"),
+    ("not a database", "its file is no database", "check the database setting in config/service.yaml"),
+    ("append-only", "the record is append-only and stayed as it was", "nothing may edit it; find out what tried to"),
+    ("no such table", "it has no tables yet", "start Passgate's service once: it creates them"),
+    ("undefinedtable", "it has no tables yet", "start Passgate's service once: it creates them"),
+    (
+        "connection",
+        "no connection to the server",
+        "check that it runs and that the URL in config/service.yaml is right",
+    ),
+)
+
+
+def in_words(error: SQLAlchemyError) -> RecordError:
+    """Say what a database error means; its own text stays out where it could hold values or credentials."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    seen = f"{type(cause).__name__} {cause}".casefold()
+    for sign, meaning, hint in _CAUSES:
+        if sign in seen:
+            return RecordError(f"the database can't be used: {meaning}. Nothing was recorded or changed", hint=hint)
+    return RecordError(
+        f"the database can't be used ({type(cause).__name__}). Nothing was recorded or changed",
+        hint="see the log of the database, or of its disk",
+    )
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine for SQLite (one file) or PostgreSQL."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
+        raise RecordError(
+            f"{parsed.render_as_string()} is no database that Passgate can use",
+            hint="give sqlite:///<file> or postgresql://<user>@<host>/<name>",
+        )
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    # Without this the driver begins transactions by itself, too late and without IMMEDIATE.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+        connection.execute(f"pragma {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE: the writer's lock is taken before the head of the ledger is read, so that two can't read the same one.
+    writes = connection.get_execution_options().get("passgate_writes")
+    connection.exec_driver_sql("begin immediate" if writes else "begin")
+
+
+class Database:
+    """Give out transactions on one database: many readers, one writer at a time across all processes."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that sees one moment."""
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                yield connection
+        except SQLAlchemyError as error:
+            raise in_words(error) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open the writer's transaction; it commits at the end, or leaves nothing behind."""
+        try:
+            with (
+                self.engine.connect().execution_options(passgate_writes=True) as connection,
+                connection.begin(),
+            ):
+                if self.engine.dialect.name == "postgresql":
+                    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK})
+                yield connection
+        except SQLAlchemyError as error:
+            raise in_words(error) from error
+
+    def migrate(self) -> None:
+        """Bring the tables up to date; a database that already is costs one query."""
+        try:
+            with self.engine.connect() as connection:
+                if connection.scalar(text("select version_num from alembic_version")) == REVISION:
+                    return
+        except SQLAlchemyError:
+            pass  # No version table: a new database, or one that can't be used, and then the next lines say so.
+        # Alembic takes a third of a second to import, and hardly any process has something to migrate.
+        from alembic import command  # noqa: PLC0415 - see above
+        from alembic.config import Config  # noqa: PLC0415 - see above
+
+        self._make_folder()
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        with self.writing() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def _make_folder(self) -> None:
+        if self.engine.dialect.name == "sqlite" and self.engine.url.database:
+            try:
+                Path(self.engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RecordError(
+                    f"the folder of the database can't be made: {error.strerror}", hint="check owner and mode above it"
+                ) from error
+
+    def has_tables(self) -> bool:
+        """Say whether this database was ever migrated."""
+        try:
+            return inspect(self.engine).has_table("alembic_version")
+        except SQLAlchemyError as error:
+            raise in_words(error) from error

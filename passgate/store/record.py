@@ -1,0 +1,141 @@
+"""Append events to the ledger inside the caller's transaction, and sign what was appended."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select
+
+from passgate.errors import RecordError
+from passgate.ledger.canonical import NO_PREV, event_bytes, read_event, time_text
+from passgate.ledger.note import BadNoteError, Checkpoint, anchor_line, anchored_note, open_checkpoint
+from passgate.ledger.signer import Signer
+from passgate.ledger.tree import edge_root, grow, leaf_hash
+from passgate.model.change import Event, EventType, RecordedEvent, State
+from passgate.store.tables import checkpoints, ledger
+
+HASH = 32
+
+SIGNED = frozenset({EventType.DECISION, EventType.STEP_OUTCOME, EventType.UNDO_OUTCOME, EventType.EVIDENCE})
+"""Events after which the head is signed, besides the end of a change: what nobody may take back unseen."""
+
+
+def append(connection: Connection, event: Event) -> RecordedEvent:
+    """Write the event as the next row. The caller holds the writer's lock."""
+    head = connection.execute(select(ledger.c.seq, ledger.c.leaf_hash).order_by(ledger.c.seq.desc()).limit(1)).first()
+    last, prev = (head.seq, head.leaf_hash) if head else (0, NO_PREV)
+    body = event_bytes(event, last + 1, prev)
+    leaf = leaf_hash(body)
+    connection.execute(
+        insert(ledger).values(seq=last + 1, change=event.change, prev_hash=prev, leaf_hash=leaf, body=body)
+    )
+    return read_event(body, leaf)
+
+
+def wants_signature(event: Event) -> bool:
+    """Say whether the head is signed after this event."""
+    return event.type in SIGNED or (event.type is EventType.STATE and State(event.data["to"]).is_end)
+
+
+def sign_head(
+    connection: Connection, signer: Signer, origin: str, anchored: Checkpoint | None, at: datetime
+) -> str | None:
+    """Sign the head and keep the note; return it, or None where this head is signed already.
+
+    The new tree is grown from the last signed one, whose signature and edge are checked first, by the rows after it.
+    So a head that is not consistent with the last one can't be signed.
+    """
+    key = signer.key(origin)
+    last = connection.execute(select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)).first()
+    size, edge = 0, ()
+    if last:
+        try:
+            head = open_checkpoint(last.note, [key])
+        except BadNoteError as error:
+            raise RecordError(
+                f"the last signed head of the ledger (size {last.size}) does not hold under this key: {error}",
+                hint="run `passgate ledger verify`; if the key was replaced, bring the old one back",
+            ) from error
+        size, edge = last.size, tuple(last.edge[at : at + HASH] for at in range(0, len(last.edge), HASH))
+        if (head.origin, head.size, head.root) != (origin, size, edge_root(edge)) or len(edge) != size.bit_count():
+            raise RecordError("the last signed head of the ledger was altered", hint="run `passgate ledger verify`")
+    rows = connection.execute(
+        select(ledger.c.seq, ledger.c.leaf_hash).where(ledger.c.seq > size).order_by(ledger.c.seq)
+    ).all()
+    if anchored and anchored.size > size + len(rows):
+        raise RecordError(
+            f"the ledger holds {size + len(rows)} events, but {anchored.size} were signed before: it was cut, or an "
+            "old backup was restored. Nothing was signed or recorded",
+            hint="restore the newest backup, then run `passgate ledger verify`",
+        )
+    if not rows:
+        return None
+    for row in rows:
+        if row.seq != size + 1:
+            raise RecordError(f"the ledger lacks event {size + 1}", hint="run `passgate ledger verify`")
+        edge = grow(edge, size, row.leaf_hash)
+        size = row.seq
+    note = signer.sign(Checkpoint(origin, size, edge_root(edge)))
+    connection.execute(insert(checkpoints).values(size=size, at=at, note=note, edge=b"".join(edge)))
+    return note
+
+
+class AnchorFile:
+    """Keep signed heads in a file outside the database, one line each, only ever appended to.
+
+    A line is time, origin, size, root and signature. Whoever rewrites the database has to rewrite this one as well, and
+    every copy of it that was sent elsewhere.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def lines(self) -> tuple[str, ...]:
+        """Return all lines, the oldest first; a last line that was only half written is left out."""
+        try:
+            whole, _, _ = self.path.read_text(errors="replace").rpartition("\n")
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise self._unusable(error) from error
+        return tuple(line for line in whole.split("\n") if line)
+
+    def newest(self, signer: Signer, origin: str) -> Checkpoint | None:
+        """Return the largest head that we signed among the last lines."""
+        heads = []
+        for line in self.lines()[-20:]:
+            try:
+                heads.append(open_checkpoint(anchored_note(line), [signer.key(origin)]))
+            except BadNoteError:
+                continue  # A foreign or torn line says nothing about our log; verify reports it.
+        return max((head for head in heads if head.origin == origin), key=lambda head: head.size, default=None)
+
+    def require_writable(self) -> None:
+        """Raise RecordError where a line could not be appended, before anything is committed."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab"):
+                pass
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def append(self, note: str, at: datetime) -> None:
+        """Append one head and force it to the disk."""
+        line = anchor_line(note, time_text(at)).encode()
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            end = os.fstat(handle).st_size
+            # A line that a crash cut in two must not swallow this one.
+            torn = end and os.pread(handle, 1, end - 1) != b"\n"
+            os.write(handle, b"\n" + line if torn else line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _unusable(self, error: OSError) -> RecordError:
+        return RecordError(
+            f"the anchor file {self.path} can't be used: {error.strerror}. Nothing was recorded or changed",
+            hint="check owner, mode and free space; signed heads must reach a place outside the database",
+        )

@@ -1,0 +1,504 @@
+"""Keep all of Passgate's state; each method is one transaction, and what happens is in the ledger or did not happen.
+
+The store takes times as arguments and has no clock. Who may decide is policy's matter; the store only sees to it that
+nobody decides twice, or on a plan that is not the current one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, insert, select, update
+
+from passgate.errors import ConflictError, RecordError, UnknownNameError
+from passgate.ledger.canonical import read_event, time_text
+from passgate.ledger.signer import Signer
+from passgate.model.change import (
+    TRANSITIONS,
+    Actor,
+    Change,
+    Door,
+    Event,
+    EventType,
+    JournalEntry,
+    RecordedEvent,
+    State,
+    StepState,
+)
+from passgate.model.decision import Decision, Terms, Verdict
+from passgate.model.frozen import Frozen
+from passgate.model.plan import Plan, PlannedStep
+from passgate.store import record
+from passgate.store.database import Database
+from passgate.store.tables import changes, chat_messages, cursors, decisions, inbox, journal, leases, ledger, tokens
+
+PASSGATE = Actor(person="passgate", door=Door.ENGINE)
+
+_SETTLED = frozenset({StepState.DONE, StepState.NOT_NEEDED, StepState.FAILED, StepState.UNKNOWN, StepState.UNDONE})
+
+log = logging.getLogger(__name__)
+
+
+class ChatMessage(Frozen):
+    """Name the parent message of a change in one channel, and what it showed last."""
+
+    ts: str
+    digest: str
+
+
+class Store:
+    """Read and write changes, decisions, leases, the journal, the ledger and what faces need to remember."""
+
+    def __init__(self, url: str, *, origin: str, signer: Signer | None, anchors: Path | None = None) -> None:
+        self.origin = origin
+        self.listeners: list[Callable[[], None]] = []
+        """Called after each commit that appended events."""
+        self._signer = signer
+        self._anchors = record.AnchorFile(anchors) if anchors else None
+        self._database = Database(url)
+
+    def migrate(self) -> None:
+        """Bring the tables up to date."""
+        self._database.migrate()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._database.engine.dispose()
+
+    # Changes
+
+    def file_change(  # noqa: PLR0917 - the facade that all faces were written against
+        self, runbook: str, ask: dict[str, Any], requester: Actor, reason: str, ticket: str | None, at: datetime
+    ) -> Change:
+        """File a new change under the next free id."""
+        with self._writing() as write:
+            number = 1 + (write.connection.scalar(select(changes.c.number).order_by(changes.c.number.desc())) or 0)
+            change_id = f"CHG-{number:04}"
+            write.connection.execute(
+                insert(changes).values(
+                    number=number, id=change_id, runbook=runbook, ask=json.dumps(ask), person=requester.person,
+                    door=requester.door.value, reason=reason, ticket=ticket, state=State.REQUESTED.value,
+                    created_at=at, outcome="",
+                )
+            )  # fmt: skip
+            data = {"runbook": runbook, "ask": ask, "reason": reason, "ticket": ticket}
+            write.append(Event(type=EventType.REQUESTED, change=change_id, actor=requester, at=at, data=data))
+            return _change_in(write.connection, change_id)
+
+    def change(self, change_id: str) -> Change:
+        """Return a change, or raise UnknownNameError."""
+        with self._database.reading() as connection:
+            return _change_in(connection, change_id)
+
+    def change_of_flow_run(self, flow_run: str) -> Change | None:
+        """Return the change that a flow run carries out, if it does one."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(changes).where(changes.c.flow_run == flow_run)).first()
+            return _change(row) if row else None
+
+    def changes(self, states: tuple[State, ...] = (), limit: int = 50) -> tuple[Change, ...]:
+        """Return the newest changes, those in these states if any are named."""
+        query = select(changes).order_by(changes.c.number.desc()).limit(limit)
+        if states:
+            query = query.where(changes.c.state.in_([state.value for state in states]))
+        with self._database.reading() as connection:
+            return tuple(_change(row) for row in connection.execute(query))
+
+    def set_flow_run(self, change_id: str, flow_run: str) -> None:
+        """Note which flow run carries the change out."""
+        with self._writing() as write:
+            _change_in(write.connection, change_id)
+            write.connection.execute(update(changes).where(changes.c.id == change_id).values(flow_run=flow_run))
+
+    def save_plan(self, change_id: str, plan: Plan, terms: Terms, approve_by: datetime | None, at: datetime) -> Change:
+        """Put the plan and its terms into a change that was just requested."""
+        with self._writing() as write:
+            change = _change_in(write.connection, change_id)
+            if change.state is not State.REQUESTED:
+                raise ConflictError(f"{change_id} is {change.state} and has its plan already", subject=change_id)
+            write.connection.execute(
+                update(changes)
+                .where(changes.c.id == change_id)
+                .values(
+                    plan=plan.model_dump_json(), digest=plan.digest, terms=terms.model_dump_json(),
+                    approve_by=approve_by, state=State.PLANNED.value,
+                )
+            )  # fmt: skip
+            data = _planned(plan, terms, approve_by)
+            write.append(Event(type=EventType.PLANNED, change=change_id, actor=PASSGATE, at=at, data=data))
+            return _change_in(write.connection, change_id)
+
+    def move(
+        self,
+        change_id: str,
+        to: State,
+        actor: Actor,
+        why: str,
+        at: datetime,
+        *,
+        execute_by: datetime | None = None,
+        outcome: str | None = None,
+    ) -> Change:
+        """Move a change to a state that may follow its own; ConflictError when it moved on meanwhile."""
+        with self._writing() as write:
+            change = _change_in(write.connection, change_id)
+            if to not in TRANSITIONS[change.state]:
+                follow = ", ".join(sorted(TRANSITIONS[change.state])) or "nothing: it has ended"
+                raise ConflictError(
+                    f"{change_id} is {change.state} and can't become {to}",
+                    hint=f"from {change.state} may follow {follow}",
+                    subject=change_id,
+                )
+            values: dict[str, Any] = {"state": to.value}
+            values |= {"execute_by": execute_by} if execute_by else {}
+            values |= {"outcome": outcome} if outcome is not None else {}
+            values |= {"ended_at": at} if to.is_end else {}
+            write.connection.execute(update(changes).where(changes.c.id == change_id).values(**values))
+            data = {"from": change.state.value, "to": to.value, "why": why}
+            data |= {"execute_by": time_text(execute_by)} if execute_by else {}
+            data |= {"outcome": outcome} if outcome else {}
+            write.append(Event(type=EventType.STATE, change=change_id, actor=actor, at=at, data=data))
+            return _change_in(write.connection, change_id)
+
+    # Decisions
+
+    def decide(self, decision: Decision, actor: Actor) -> bool:
+        """Record a decision; False when this very one is there already, as after a second click."""
+        with self._writing() as write:
+            change = _change_in(write.connection, decision.change)
+            before = write.connection.execute(
+                select(decisions).where(
+                    decisions.c.change == decision.change,
+                    decisions.c.digest == decision.digest,
+                    decisions.c.person == decision.person,
+                )
+            ).first()
+            if before and before.verdict == decision.verdict.value:
+                return False
+            if before:
+                raise ConflictError(
+                    f"{decision.person} decided on {change.id} before: {before.verdict}",
+                    hint="a decision stays as it was given; withdraw the change to stop it",
+                    subject=change.id,
+                )
+            if change.state not in {State.PLANNED, State.WAITING}:
+                raise ConflictError(
+                    f"{change.id} is {change.state} and waits for no decision", hint="nothing to do", subject=change.id
+                )
+            if decision.digest != change.digest:
+                raise ConflictError(
+                    f"this decision is on another plan of {change.id} than the current one, and was not recorded",
+                    hint="look at the current plan, then decide on that",
+                    subject=change.id,
+                )
+            values = decision.model_dump() | {"verdict": decision.verdict.value}
+            write.connection.execute(insert(decisions).values(**values))
+            data = decision.model_dump(mode="json", include={"digest", "person", "door", "verdict", "reason"})
+            write.append(Event(type=EventType.DECISION, change=change.id, actor=actor, at=decision.at, data=data))
+            return True
+
+    def decisions(self, change_id: str) -> tuple[Decision, ...]:
+        """Return all decisions on a change, the first one first."""
+        query = select(decisions).where(decisions.c.change == change_id).order_by(decisions.c.at, decisions.c.person)
+        with self._database.reading() as connection:
+            return tuple(
+                Decision(**row._asdict() | {"verdict": Verdict(row.verdict)}) for row in connection.execute(query)
+            )
+
+    # The journal
+
+    def begin_journal(self, change_id: str, steps: Sequence[PlannedStep]) -> None:
+        """Write the steps down as pending; those that are there already stay as they are."""
+        with self._writing() as write:
+            _change_in(write.connection, change_id)
+            there = {entry.index for entry in _journal_in(write.connection, change_id)}
+            rows = [
+                {
+                    "change": change_id, "index": step.index, "kind": step.kind, "title": step.title,
+                    "state": StepState.PENDING.value, "attempts": 0, "saw": "", "error": "",
+                }
+                for step in steps
+                if step.index not in there
+            ]  # fmt: skip
+            if rows:
+                write.connection.execute(insert(journal), rows)
+
+    def journal(self, change_id: str) -> tuple[JournalEntry, ...]:
+        """Return the state of each step, in order."""
+        with self._database.reading() as connection:
+            return _journal_in(connection, change_id)
+
+    def step(
+        self,
+        change_id: str,
+        index: int,
+        state: StepState,
+        event: Event,
+        *,
+        saw: str = "",
+        error: str = "",
+        attempt: bool = False,
+    ) -> JournalEntry:
+        """Set the state of a step and record the event that says so."""
+        with self._writing() as write:
+            entry = next((entry for entry in _journal_in(write.connection, change_id) if entry.index == index), None)
+            if entry is None:
+                raise UnknownNameError(f"{change_id} has no step {index} in its journal", subject=change_id)
+            if event.change != change_id:
+                raise RecordError(f"an event of {event.change} can't stand for a step of {change_id}")
+            now = entry.model_copy(
+                update={
+                    "state": state,
+                    "saw": saw,
+                    "error": error,
+                    "attempts": entry.attempts + attempt,
+                    "started_at": entry.started_at or (None if state is StepState.NOT_NEEDED else event.at),
+                    "ended_at": event.at if state in _SETTLED else None,
+                }
+            )
+            values = now.model_dump(exclude={"change", "index", "kind", "title"}) | {"state": state.value}
+            write.connection.execute(
+                update(journal).where(journal.c.change == change_id, journal.c.index == index).values(**values)
+            )
+            write.append(event)
+            return now
+
+    # Leases
+
+    def take_leases(self, change_id: str, resources: Sequence[str], ttl: timedelta, at: datetime) -> dict[str, int]:
+        """Take the exclusive right to change all these resources, or none; return a fencing token for each.
+
+        A lease that ran out, or that this change holds, is taken over with a higher token.
+        """
+        with self._writing() as write:
+            rows = write.connection.execute(select(leases).where(leases.c.resource.in_(resources)))
+            there = {row.resource: row for row in rows}
+            for row in there.values():
+                if row.change not in {None, change_id} and row.until > at:
+                    raise ConflictError(
+                        f"{row.resource} is being changed by {row.change}",
+                        hint=f"wait until {row.change} has ended; without a sign of life its lease ends {row.until}",
+                        subject=row.resource,
+                    )
+            granted: dict[str, int] = {}
+            for resource in sorted(set(resources)):
+                token = granted[resource] = there[resource].token + 1 if resource in there else 1
+                values = {"change": change_id, "token": token, "until": at + ttl}
+                write.connection.execute(
+                    update(leases).where(leases.c.resource == resource).values(**values)
+                    if resource in there
+                    else insert(leases).values(resource=resource, **values)
+                )
+            data = {"act": "taken", "tokens": {resource: str(token) for resource, token in granted.items()}}
+            write.append(Event(type=EventType.LEASE, change=change_id, actor=PASSGATE, at=at, data=data))
+            return granted
+
+    def renew_leases(self, change_id: str, ttl: timedelta, at: datetime) -> tuple[str, ...]:
+        """Hold on to the leases that the change still has; return their resources."""
+        with self._writing() as write:
+            mine = leases.c.change == change_id
+            write.connection.execute(update(leases).where(mine).values(until=at + ttl))
+            return tuple(write.connection.scalars(select(leases.c.resource).where(mine).order_by(leases.c.resource)))
+
+    def give_leases_back(self, change_id: str, at: datetime) -> None:
+        """End all leases of the change; without any, nothing happens."""
+        with self._writing() as write:
+            mine = leases.c.change == change_id
+            held = list(write.connection.scalars(select(leases.c.resource).where(mine).order_by(leases.c.resource)))
+            if held:
+                write.connection.execute(update(leases).where(mine).values(change=None, until=at))
+                data = {"act": "given back", "resources": held}
+                write.append(Event(type=EventType.LEASE, change=change_id, actor=PASSGATE, at=at, data=data))
+
+    def lease_holds(self, change_id: str, resource: str, token: int, at: datetime) -> bool:
+        """Say whether this token is still the one that may change the resource."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(leases).where(leases.c.resource == resource)).first()
+            return bool(row and row.change == change_id and row.token == token and row.until > at)
+
+    # The ledger
+
+    def append(self, event: Event) -> RecordedEvent:
+        """Record an event that changes no state of ours."""
+        with self._writing() as write:
+            return write.append(event)
+
+    def events(self, after: int = 0, change: str | None = None, limit: int = 500) -> tuple[RecordedEvent, ...]:
+        """Return the events behind a place in the ledger, those of one change if it is named."""
+        query: Select[Any] = select(ledger.c.body, ledger.c.leaf_hash).where(ledger.c.seq > after)
+        if change is not None:
+            query = query.where(ledger.c.change == change)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(ledger.c.seq).limit(limit))
+            return tuple(read_event(row.body, row.leaf_hash) for row in rows)
+
+    # What the faces need to remember
+
+    def cursor(self, name: str) -> int:
+        """Return how far a reader of the ledger has come."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(cursors.c.seq).where(cursors.c.name == name)) or 0
+
+    def advance(self, name: str, seq: int) -> None:
+        """Note how far a reader has come; a cursor never goes back."""
+        with self._writing() as write:
+            old = write.connection.scalar(select(cursors.c.seq).where(cursors.c.name == name))
+            if old is None:
+                write.connection.execute(insert(cursors).values(name=name, seq=seq))
+            elif seq > old:
+                write.connection.execute(update(cursors).where(cursors.c.name == name).values(seq=seq))
+
+    def chat_message(self, change_id: str, channel: str) -> ChatMessage | None:
+        """Return the parent message of a change in a channel, if it was posted."""
+        query = select(chat_messages.c.ts, chat_messages.c.digest)
+        query = query.where(chat_messages.c.change == change_id, chat_messages.c.channel == channel)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+            return ChatMessage(ts=row.ts, digest=row.digest) if row else None
+
+    def save_chat_message(self, change_id: str, channel: str, ts: str, digest: str) -> None:
+        """Note the parent message of a change, and what it shows."""
+        with self._writing() as write:
+            here = (chat_messages.c.change == change_id) & (chat_messages.c.channel == channel)
+            values = {"ts": ts, "digest": digest}
+            if not write.connection.execute(update(chat_messages).where(here).values(**values)).rowcount:
+                write.connection.execute(insert(chat_messages).values(change=change_id, channel=channel, **values))
+
+    def inbox_put(self, key: str, payload: dict[str, Any], at: datetime) -> bool:
+        """Keep what came in until it is dealt with; False when it came before."""
+        with self._writing() as write:
+            if write.connection.scalar(select(inbox.c.key).where(inbox.c.key == key)) is not None:
+                return False
+            write.connection.execute(insert(inbox).values(key=key, payload=json.dumps(payload), at=at))
+            return True
+
+    def inbox_open(self) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """Return what came in and is not dealt with, the oldest first."""
+        query = select(inbox.c.key, inbox.c.payload).where(inbox.c.done_at.is_(None)).order_by(inbox.c.at, inbox.c.key)
+        with self._database.reading() as connection:
+            return tuple((row.key, json.loads(row.payload)) for row in connection.execute(query))
+
+    def inbox_done(self, key: str, outcome: str, at: datetime) -> None:
+        """Note that what came in was dealt with, and how."""
+        with self._writing() as write:
+            write.connection.execute(update(inbox).where(inbox.c.key == key).values(outcome=outcome, done_at=at))
+
+    def issue_token(self, person: str, at: datetime) -> str:
+        """Make a personal token. It is shown this once: only its hash is kept."""
+        token = "pg_" + secrets.token_urlsafe(32)
+        with self._writing() as write:
+            write.connection.execute(insert(tokens).values(sha256=_sha256(token), person=person, at=at))
+        return token
+
+    def person_of_token(self, token: str) -> str | None:
+        """Return whose token that is, if it is anybody's."""
+        with self._database.reading() as connection:
+            # The lookup is by hash, so that its timing says nothing about tokens that exist.
+            return connection.scalar(select(tokens.c.person).where(tokens.c.sha256 == _sha256(token)))
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Write]:
+        """Open the writer's transaction; sign, anchor and wake the listeners when events were appended."""
+        note = None
+        with self._database.writing() as connection:
+            write = _Write(connection)
+            yield write
+            last = write.events[-1] if write.events else None
+            if last and self._signer and any(record.wants_signature(event) for event in write.events):
+                anchored = None
+                if self._anchors:
+                    self._anchors.require_writable()
+                    anchored = self._anchors.newest(self._signer, self.origin)
+                note = record.sign_head(connection, self._signer, self.origin, anchored, last.at)
+        if last is None:
+            return
+        if note and self._anchors:
+            try:
+                self._anchors.append(note, last.at)
+            except OSError as error:
+                # The events are committed and signed; the next head that reaches the file covers these as well.
+                log.warning("a signed head of the ledger did not reach %s: %s", self._anchors.path, error.strerror)
+        for listener in self.listeners:
+            listener()
+
+
+class _Write:
+    """Hold the writer's transaction and what was appended in it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.events: list[RecordedEvent] = []
+
+    def append(self, event: Event) -> RecordedEvent:
+        recorded = record.append(self.connection, event)
+        self.events.append(recorded)
+        return recorded
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _change_in(connection: Connection, change_id: str) -> Change:
+    row = connection.execute(select(changes).where(changes.c.id == change_id)).first()
+    if row is None:
+        newest = connection.scalar(select(changes.c.id).order_by(changes.c.number.desc()).limit(1))
+        raise UnknownNameError(
+            f"there is no change {change_id}",
+            hint=f"the newest is {newest}; `passgate list` shows them" if newest else "no change was requested yet",
+            subject=change_id,
+        )
+    return _change(row)
+
+
+def _change(row: Row[Any]) -> Change:
+    return Change(
+        id=row.id,
+        runbook=row.runbook,
+        ask=json.loads(row.ask),
+        requester=Actor(person=row.person, door=Door(row.door)),
+        reason=row.reason,
+        ticket=row.ticket,
+        state=State(row.state),
+        created_at=row.created_at,
+        plan=Plan.model_validate_json(row.plan) if row.plan else None,
+        digest=row.digest,
+        terms=Terms.model_validate_json(row.terms) if row.terms else None,
+        approve_by=row.approve_by,
+        execute_by=row.execute_by,
+        flow_run=row.flow_run,
+        ended_at=row.ended_at,
+        outcome=row.outcome,
+    )
+
+
+def _journal_in(connection: Connection, change_id: str) -> tuple[JournalEntry, ...]:
+    query = select(journal).where(journal.c.change == change_id).order_by(journal.c.index)
+    rows = connection.execute(query)
+    return tuple(JournalEntry(**row._asdict() | {"state": StepState(row.state)}) for row in rows)
+
+
+def _planned(plan: Plan, terms: Terms, approve_by: datetime | None) -> dict[str, Any]:
+    """Say in the ledger what was planned, in the words that people decide on, and what it needs."""
+    return {
+        "digest": plan.digest,
+        "title": plan.title,
+        "target": plan.target,
+        "risk": plan.risk.value,
+        "impact": list(plan.impact),
+        "steps": [
+            step.model_dump(mode="json", include={"index", "kind", "title", "needed", "before", "after", "impact"})
+            for step in plan.steps
+        ],
+        "warnings": [f"{check.code}: {check.saw}" for check in plan.warnings],
+        "terms": terms.model_dump(mode="json"),
+        "approve_by": time_text(approve_by) if approve_by else None,
+    }

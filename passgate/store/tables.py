@@ -1,0 +1,148 @@
+"""Lay out the database. Times are UTC text of fixed width, so that both databases sort and compare them alike."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Column, Dialect, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+from passgate.ledger.canonical import time_of, time_text
+
+REVISION = "0001"
+"""The newest migration; a database that says so needs none."""
+
+
+class Utc(TypeDecorator[datetime]):
+    """Keep a moment as the same text that the ledger writes."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the base class names it
+        """Write the moment as text."""
+        return None if value is None else time_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base class names it
+        """Read the moment from its text."""
+        return None if value is None else time_of(value)
+
+
+metadata = MetaData()
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("runbook", Text, nullable=False),
+    Column("ask", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("door", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ticket", Text),
+    Column("state", String(16), nullable=False, index=True),
+    Column("created_at", Utc, nullable=False),
+    Column("plan", Text),
+    Column("digest", String(80)),
+    Column("terms", Text),
+    Column("approve_by", Utc),
+    Column("execute_by", Utc),
+    Column("flow_run", String(80), unique=True),
+    Column("ended_at", Utc),
+    Column("outcome", Text, nullable=False),
+)
+
+# The foreign keys say what belongs to what; none cascades, so that nothing of a record goes when something else does.
+journal = Table(
+    "journal",
+    metadata,
+    Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("saw", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("started_at", Utc),
+    Column("ended_at", Utc),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
+    Column("digest", String(80), primary_key=True),
+    Column("person", String(64), primary_key=True),
+    Column("door", String(16), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+)
+
+# A lease that was given back keeps its row, so that its fencing token only ever rises.
+leases = Table(
+    "leases",
+    metadata,
+    Column("resource", String(255), primary_key=True),
+    Column("change", String(32)),
+    Column("token", Integer, nullable=False),
+    Column("until", Utc, nullable=False),
+)
+
+chat_messages = Table(
+    "chat_messages",
+    metadata,
+    Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
+    Column("channel", String(64), primary_key=True),
+    Column("ts", String(64), nullable=False),
+    Column("digest", String(80), nullable=False),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("payload", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("outcome", Text),
+    Column("done_at", Utc),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("person", String(64), nullable=False),
+    Column("at", Utc, nullable=False),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("change", String(32), nullable=False, index=True),
+    Column("prev_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("leaf_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("at", Utc, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("edge", LargeBinary, nullable=False),
+)
+
+APPEND_ONLY = (ledger.name, checkpoints.name)
+"""Tables whose rows triggers keep from every update and delete."""
