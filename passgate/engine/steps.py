@@ -26,7 +26,15 @@ __all__ = [
     "Systems", "UsbSelector", "VmName", "runbook",
 ]  # fmt: skip
 
-VmName = Annotated[str, Field(min_length=1, max_length=80, title="VM", description="Name or instance UUID of the VM")]
+
+@dataclass(frozen=True)
+class NamesVm:
+    """Mark a field as the name of a VM, so that the engine knows which part of the estate to read."""
+
+
+VmName = Annotated[
+    str, NamesVm(), Field(min_length=1, max_length=80, title="VM", description="Name or instance UUID of the VM")
+]
 
 
 class Ask(BaseModel):
@@ -36,6 +44,13 @@ class Ask(BaseModel):
 
     reason: str = Field(default="", max_length=500, title="Reason", description="Why this change is wanted")
     ticket: str | None = Field(default=None, max_length=100, title="Ticket", description="Id in your ticket system")
+
+    def vms(self) -> tuple[str, ...]:
+        """Return the names of the VMs that are asked about."""
+        marked = [
+            name for name, info in type(self).model_fields.items() if any(isinstance(m, NamesVm) for m in info.metadata)
+        ]
+        return tuple(getattr(self, name) for name in marked)
 
 
 class Reads(StrEnum):

@@ -1,0 +1,79 @@
+"""Attach a host USB device to a virtual machine.
+
+The VM is powered off, given a USB controller if it has none that fits, and the device; then it is powered on again,
+and the device is looked for in vCenter, on the host and in the guest itself.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from passgate.engine.steps import Ask, Reads, Risk, Steps, UsbSelector, VmName, runbook
+from passgate.model.inventory import Inventory
+from tasks import access, arbitrator, guest, host, power, usb, usb_device, vm, vmotion
+
+PRIVILEGES = (
+    "VirtualMachine.Config.AddRemoveDevice",
+    "VirtualMachine.Config.HostUSBDevice",
+    "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Interact.PowerOn",
+    "VirtualMachine.GuestOperations.Execute",
+    "VirtualMachine.GuestOperations.Modify",
+    "VirtualMachine.GuestOperations.Query",
+)
+
+
+class UsbAttach(Ask):
+    """Ask for one device on the host that the VM is on."""
+
+    vm: VmName
+    device: UsbSelector
+    vmotion: bool = Field(
+        default=False, title="Support vMotion", description="Support vMotion while the device is connected"
+    )
+    force_off: bool = Field(
+        default=False, title="Power off at once", description="Power the VM off without shutting its guest down"
+    )
+
+
+@runbook(risk=Risk.DISRUPTIVE, reads=frozenset({Reads.USB}))
+def usb_attach(ask: UsbAttach, site: Inventory) -> Steps:
+    """Attach a host USB device to a VM."""
+    machine, home = site.vm_and_host(ask.vm)
+    yield arbitrator.CanBeRead(home)
+    device = home.usb_device(ask.device)
+    kind = usb.controller_for(device, machine)
+
+    yield access.ApiVersion()
+    yield access.HoldsPrivileges(machine, PRIVILEGES)
+    yield host.IsConnected(home)
+    yield host.VersionEnough(home, usb3=device.is_usb3)
+    yield host.DevicesInUse(home)
+    yield arbitrator.HostControllers(home)
+    yield vm.IsReachable(machine)
+    yield vm.HardwareVersion(machine, kind)
+    yield vm.GuestHasDriver(machine, kind)
+    yield vm.ControllerFits(machine, kind)
+    yield vm.DeviceCount(machine)
+    yield vm.HasTools(machine)
+    yield vm.NoFaultTolerance(machine)
+    yield usb_device.DoesNotBootHost(device)
+    yield usb_device.IsNoHub(device)
+    yield usb_device.IsNoSmartCard(device)
+    yield usb_device.IsNotIsochronous(device)
+    yield usb_device.IsNoHumanInput(device)
+    yield usb_device.IsOffered(device)
+    yield usb_device.IsFree(machine, device)
+    yield usb_device.IsNotReserved(machine, device)
+    if ask.vmotion:
+        yield vmotion.PowerManagementOff(home)
+        yield vmotion.ManagementNetwork(home)
+        yield vmotion.OtherDevicesMove(machine)
+
+    yield arbitrator.Start(home)
+    yield power.Off(machine, power.gentlest(machine, force=ask.force_off))
+    yield usb.AddController(machine, kind)
+    yield usb.AddDevice(machine, device, kind, vmotion=ask.vmotion)
+    yield power.On(machine)
+    yield usb.Connected(machine, device)
+    yield guest.SeesUsb(machine, device)

@@ -1,0 +1,116 @@
+"""Make a plan: run a runbook on paper. Pure: an inventory in, a plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from passgate.engine.steps import Ask, Check, NoUndo, Runbook, Step
+from passgate.errors import CheckFailedError
+from passgate.model.inventory import Inventory
+from passgate.model.plan import CheckResult, Plan, PlannedStep
+
+
+def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
+    """Run the runbook on paper against that inventory.
+
+    Checks look at the inventory as it was read; each step sees what the steps before it would have left. Raises
+    InputError when the ask names what is not there. A plan with checks that are not met is returned all the same, so
+    that all of them can be shown; `refuse_stops` raises.
+    """
+    paper = site
+    checks: list[CheckResult] = []
+    steps: list[PlannedStep] = []
+    resources: list[str] = []
+    for item in runbook(ask, site):
+        if isinstance(item, Check):
+            checks.append(item.result(site))
+            continue
+        effect = item.effect(paper)
+        paper = effect.then
+        undo = item.undo()
+        steps.append(
+            PlannedStep(
+                index=len(steps),
+                kind=item.kind(),
+                fields=item.fields(),
+                title=item.title,
+                needed=effect.needed,
+                mutates=item.mutates,
+                before=effect.before,
+                after=effect.after,
+                impact=effect.impact if effect.needed else "",
+                undo=f"none: {undo.why}" if isinstance(undo, NoUndo) else undo.title,
+            )
+        )
+        if effect.needed and item.mutates:
+            resources += resources_of(item)
+    return Plan(
+        runbook=runbook.slug,
+        title=runbook.title,
+        risk=runbook.risk,
+        target=", ".join(ask.vms()),
+        resources=_unique(resources),
+        checks=tuple(checks),
+        steps=tuple(steps),
+        impact=_unique(step.impact for step in steps if step.impact),
+    )
+
+
+def refuse_stops(plan: Plan) -> None:
+    """Raise CheckFailedError that names each check which forbids this plan, with what to do."""
+    if plan.stops:
+        saw = "; ".join(f"{check.code}: {check.saw}" for check in plan.stops)
+        hints = " ".join(dict.fromkeys(check.hint for check in plan.stops if check.hint))
+        raise CheckFailedError(f"{plan.title} can't be done. {saw}.", hint=hints, subject=plan.target)
+
+
+def resources_of(step: Step) -> tuple[str, ...]:
+    """Return what a step needs the exclusive right to: `vm:<ref>`, `usb:<host>/<ids>/<path>`, or `host:<ref>`.
+
+    A step that acts on a VM or a device does not lock the whole host; only one whose field is a host does.
+    """
+    found: list[str] = []
+    for value in step.fields().values():
+        match value:
+            case {"vendor": vendor, "product": product, "path": path, "serial": serial, "host": {"ref": host}}:
+                found.append(f"usb:{host}/{vendor:04x}:{product:04x}/{path or serial or 'any'}")
+            case {"ref": ref, "host": {"ref": _}}:
+                found.append(f"vm:{ref}")
+            case {"ref": ref}:
+                found.append(f"host:{ref}")
+    return tuple(found)
+
+
+def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
+    """Say in words what differs in meaning between the plan that was approved and the plan as it would be now."""
+    said: list[str] = []
+    if approved.target != now.target:
+        said.append(f"target: {approved.target} -> {now.target}")
+    then, today = ({check.code: check.saw for check in plan.checks if not check.met} for plan in (approved, now))
+    said += [f"check {code} is not met any more: {saw}" for code, saw in today.items() if code not in then]
+    said += [f"warning {code} is gone" for code in then if code not in today]
+    for index in range(max(len(approved.steps), len(now.steps))):
+        old = approved.steps[index] if index < len(approved.steps) else None
+        new = now.steps[index] if index < len(now.steps) else None
+        if old is None or new is None:
+            gone = old or new
+            said.append(f"step {index + 1}: {gone.title if gone else ''} is {'new' if old is None else 'gone'}")
+            continue
+        said += [
+            f"step {index + 1}, {old.title}: {name} was {_short(a)}, is {_short(b)}"
+            for name in ("title", "kind", "fields", "needed", "before", "after", "impact", "undo")
+            if (a := getattr(old, name)) != (b := getattr(new, name))
+        ]
+    if sorted(approved.resources) != sorted(now.resources) and not said:
+        said.append(f"objects: {', '.join(approved.resources)} -> {', '.join(now.resources)}")
+    return tuple(said)
+
+
+def _unique(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else text[:117] + "..."  # noqa: PLR2004 - a line that people still read

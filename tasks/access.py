@@ -1,0 +1,45 @@
+"""Check that Passgate's own account may do what the plan asks, and that vCenter is new enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from passgate.engine.steps import Check
+from passgate.model.inventory import Inventory, Vm
+
+OLDEST_API = (4, 1)
+
+
+@dataclass(frozen=True)
+class HoldsPrivileges(Check):
+    """Demand the privileges that the steps need, so that no change stops half done."""
+
+    code: ClassVar[str] = "USB-API-01"
+    rule: ClassVar[str] = "Passgate's account holds the privileges that the steps need on the VM"
+    source: ClassVar[str] = "reference vSphere 0.3"
+    hint: ClassVar[str] = "Give Passgate's role these privileges on the VM or its folder; `passgate doctor` lists them."
+
+    vm: Vm
+    needed: tuple[str, ...]
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare what is needed with what vCenter says is held."""
+        held = site.privileges.get(self.vm.ref, frozenset())
+        missing = [name for name in self.needed if name not in held]
+        return not missing, f"missing on {self.vm.name}: {', '.join(missing)}" if missing else "all privileges are held"
+
+
+@dataclass(frozen=True)
+class ApiVersion(Check):
+    """Demand an API that knows what is sent; pyVmomi would drop the rest without a word."""
+
+    code: ClassVar[str] = "USB-API-02"
+    rule: ClassVar[str] = "The vSphere API is 4.1 or later, the first with vMotion-backed USB devices"
+    source: ClassVar[str] = "measured on pyVmomi (reference vSphere 0.1)"
+    hint: ClassVar[str] = "Update vCenter."
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare the API version."""
+        numbers = tuple(int(part) for part in site.api_version.split(".")[:2] if part.isdigit())
+        return numbers >= OLDEST_API, f"{site.site} speaks API {site.api_version}"

@@ -1,0 +1,64 @@
+"""Look into a guest for the proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.model.guest import GuestUsb
+from passgate.model.inventory import Inventory, UsbId, VmId
+
+
+@dataclass(frozen=True)
+class SeesUsb(Step):
+    """Wait until the guest itself shows the device. Only reads."""
+
+    mutates: ClassVar[bool] = False
+    patience: ClassVar[timedelta] = timedelta(seconds=180)
+    look_every: ClassVar[timedelta] = timedelta(seconds=3)
+
+    vm: VmId
+    device: UsbId
+
+    @property
+    def title(self) -> str:
+        """Say what is looked for."""
+        return f"See {self.device.name or self.device.vid_pid} in the guest of {self.vm.name}"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Look always: only the guest's own view is proof."""
+        after = f"the guest of {self.vm.name} shows {self.device.vid_pid}"
+        return Effect(needed=True, before="not looked at yet", after=after, then=site)
+
+    def apply(self, systems: Systems) -> None:
+        """Do nothing: this step only looks."""
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Ask the guest, and compare ids, and the serial where both sides know it; ports never agree."""
+        seen = systems.guest.usb(self.vm)
+        match = [one for one in seen if (one.vendor, one.product) == (self.device.vendor, self.device.product)]
+        right = [one for one in match if not (one.serial and self.device.serial) or one.serial == self.device.serial]
+        facts = {"guest_usb": [one.model_dump(mode="json") for one in seen]}
+        if right:
+            return Confirmation(Saw.YES, f"{self.vm.name} sees {_words(right[0])}", facts)
+        if match:
+            serials = ", ".join(one.serial or "none" for one in match)
+            return Confirmation(
+                Saw.NO, f"{self.vm.name} sees {self.device.vid_pid} with another serial: {serials}", facts
+            )
+        return Confirmation(Saw.NO, f"{self.vm.name} does not see {self.device.vid_pid} yet", facts)
+
+    def undo(self) -> NoUndo:
+        """Leave nothing behind: looking changes nothing."""
+        return NoUndo("it only looks")
+
+
+def _words(one: GuestUsb) -> str:
+    disks = "".join(
+        f"; {disk.name}{f' at {disk.where}' if disk.where else ''}{f' ({disk.state})' if disk.state else ''}"
+        for disk in one.disks
+    )
+    serial = f", serial {one.serial}" if one.serial else ""
+    return f"{one.name or 'USB device'} ({one.vid_pid}{serial}){disks}"
