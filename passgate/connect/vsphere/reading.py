@@ -1,0 +1,308 @@
+"""Read the estate in few round trips, through the PropertyCollector with explicit walks from the root folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pyVmomi import vim, vmodl
+
+from passgate.connect.vsphere.parsing import (
+    DETAILED_HOST,
+    DETAILED_VM,
+    LIGHT_HOST,
+    LIGHT_VM,
+    Props,
+    host_from,
+    host_id,
+    host_usb,
+    plain_name,
+    ref_of,
+    usb_options,
+    vm_from,
+)
+from passgate.connect.vsphere.session import Session
+from passgate.errors import LoginError, RefusedError, UnreachableError, UnsupportedError
+from passgate.model.inventory import Host, HostId, HostUsbDevice, Inventory, UsbOptions, Vm, VmId
+
+query = vmodl.query.PropertyCollector
+Rows = dict[str, dict[str, Any]]
+
+PAGE = 500
+PRIVILEGES = (
+    "VirtualMachine.Interact.PowerOn",
+    "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Config.AddRemoveDevice",
+    "VirtualMachine.Config.HostUSBDevice",
+    "VirtualMachine.GuestOperations.Query",
+    "VirtualMachine.GuestOperations.Execute",
+    "VirtualMachine.GuestOperations.Modify",
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Say what to read in depth: VMs (by name or instance UUID), hosts (by name or id), and whether USB is wanted.
+
+    Every VM, host and cluster is read lightly in any case, so that names can be resolved and offered.
+    """
+
+    vms: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    usb: bool = False
+    all_hosts: bool = False
+
+
+def steps(name: str, kind: Any, path: str, onward: Iterable[str] = ()) -> Any:
+    """Return one step of a walk; `onward` names the steps that go on from there."""
+    return query.TraversalSpec(
+        name=name, type=kind, path=path, skip=False, selectSet=[query.SelectionSpec(name=one) for one in onward]
+    )
+
+
+WALK = (
+    steps("folder", vim.Folder, "childEntity", ("folder", "datacenter", "resource")),
+    steps("datacenter", vim.Datacenter, "hostFolder", ("folder", "resource")),
+    steps("resource", vim.ComputeResource, "host", ("host",)),
+    # By host and not by VM folder, so that VMs inside vApps are found too.
+    steps("host", vim.HostSystem, "vm"),
+)
+"""Folder > datacenter > host folder > cluster or single host > host > VM."""
+
+
+def retrieve(session: Session, spec: Any, *, doing: str, subject: str) -> Rows:
+    """Return id -> properties for everything that the filter finds, page by page."""
+
+    def ask(content: Any) -> Rows:
+        collector = content.propertyCollector
+        page = collector.RetrievePropertiesEx([spec], query.RetrieveOptions(maxObjects=PAGE))
+        rows: Rows = {}
+        while page is not None:
+            for one in page.objects:
+                for missing in one.missingSet or ():
+                    # A server may answer a lapsed session property by property, in place of one fault for the call.
+                    if isinstance(missing.fault, vim.fault.NotAuthenticated):
+                        raise missing.fault
+                rows[one.obj._moId] = {prop.name: prop.val for prop in one.propSet if prop.val is not None}  # noqa: SLF001
+            page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+        return rows
+
+    return session.read(doing, subject, ask)
+
+
+def props_of(kind: Any, paths: Iterable[str]) -> Any:
+    """Return the properties to read of that kind of object."""
+    return query.PropertySpec(type=kind, all=False, pathSet=list(paths))
+
+
+def sweep(session: Session) -> tuple[Rows, Rows, Rows]:
+    """Return the light properties of all VMs, all hosts, and all clusters and compute resources, in one walk."""
+    spec = query.FilterSpec(
+        objectSet=[query.ObjectSpec(obj=session.content.rootFolder, skip=True, selectSet=list(WALK))],
+        propSet=[
+            props_of(vim.VirtualMachine, LIGHT_VM),
+            props_of(vim.HostSystem, LIGHT_HOST),
+            props_of(vim.ComputeResource, ("name", "environmentBrowser", "host")),
+        ],
+    )
+    rows = retrieve(session, spec, doing="read the inventory", subject=session.address)
+    resources = {ref: props for ref, props in rows.items() if "host" in props}
+    hosts = {ref: props for ref, props in rows.items() if "parent" in props}
+    vms = {ref: props for ref, props in rows.items() if ref not in resources and ref not in hosts}
+    return vms, hosts, resources
+
+
+def in_depth(session: Session, vms: Iterable[str], hosts: Iterable[str], clusters: Iterable[str]) -> Rows:
+    """Return the detailed properties of those objects, in one call."""
+    objects = [
+        *(session.object(vim.VirtualMachine, ref) for ref in vms),
+        *(session.object(vim.HostSystem, ref) for ref in hosts),
+        *(session.object(vim.ClusterComputeResource, ref) for ref in clusters),
+    ]
+    if not objects:
+        return {}
+    spec = query.FilterSpec(
+        objectSet=[query.ObjectSpec(obj=one, skip=False) for one in objects],
+        propSet=[
+            props_of(vim.VirtualMachine, DETAILED_VM),
+            props_of(vim.HostSystem, DETAILED_HOST),
+            props_of(vim.ClusterComputeResource, ("configurationEx",)),
+        ],
+        # An object that went away since the sweep is left out, and does not spoil the reading of the others.
+        reportMissingObjectsInResults=True,
+    )
+    return retrieve(session, spec, doing="read VMs and hosts in depth", subject=session.address)
+
+
+def read_vm(session: Session, vm: VmId) -> tuple[Vm, Props]:
+    """Return one VM, and its properties as they came, in one round trip; a second one if it moved to another host."""
+    rows = in_depth(session, (vm.ref,), (), ())
+    if vm.ref not in rows:
+        raise RefusedError(
+            f"Could not read {vm.name}: vCenter knows no VM {vm.ref} any more.",
+            fault="ManagedObjectNotFound",
+            hint="It was removed or registered anew; plan the change again.",
+            subject=vm.name,
+        )
+    props = rows[vm.ref]
+    ref = ref_of(props.get("runtime.host"))
+    host = vm.host if ref in {None, vm.host.ref} else read_host_id(session, str(ref))
+    return vm_from(vm.ref, props, host), props
+
+
+def read_host_id(session: Session, ref: str) -> HostId:
+    """Return the identity of the host with that id, in one round trip."""
+    spec = query.FilterSpec(
+        objectSet=[query.ObjectSpec(obj=session.object(vim.HostSystem, ref), skip=False)],
+        propSet=[props_of(vim.HostSystem, ("name", "hardware.systemInfo.uuid"))],
+    )
+    return host_id(ref, retrieve(session, spec, doing=f"read host {ref}", subject=ref).get(ref, {}))
+
+
+def browser_of(session: Session, host: HostId) -> Any:
+    """Return the environment browser that knows that host; it stays the same, so it is read only once."""
+    key = ("browser", host.ref)
+    if key not in session.remembered:
+        walk = query.TraversalSpec(name="parent", type=vim.HostSystem, path="parent", skip=False)
+        start = query.ObjectSpec(obj=session.object(vim.HostSystem, host.ref), skip=True, selectSet=[walk])
+        spec = query.FilterSpec(objectSet=[start], propSet=[props_of(vim.ComputeResource, ("environmentBrowser",))])
+        rows = retrieve(session, spec, doing=f"find the environment browser of {host.name}", subject=host.name)
+        found = [props["environmentBrowser"] for props in rows.values() if "environmentBrowser" in props]
+        if not found:
+            raise RefusedError(
+                f"vCenter offers no environment browser for {host.name}, so its USB devices can't be read.",
+                hint="Check that Passgate's account may read the cluster (System.View, System.Read).",
+                subject=host.name,
+            )
+        session.remembered[key] = found[0]
+    return session.remembered[key]
+
+
+def read_usb(session: Session, host: HostId) -> tuple[HostUsbDevice, ...]:
+    """Return what the host's arbitrator offers now; nothing while it is stopped."""
+    ref = ref_of(browser_of(session, host))
+    target = session.read(
+        f"list the USB devices of {host.name}",
+        host.name,
+        lambda _: session.object(vim.EnvironmentBrowser, str(ref)).QueryConfigTarget(
+            session.object(vim.HostSystem, host.ref)
+        ),
+    )
+    return tuple(host_usb(host, one) for one in (target.usb if target is not None else None) or ())
+
+
+def read_usb_options(session: Session, host: HostId, version: str) -> UsbOptions | None:
+    """Return what a VM of that hardware version may have there; None when the server does not say. Read only once."""
+    browser = str(ref_of(browser_of(session, host)))
+    key = ("option", browser, version)
+    if key not in session.remembered:
+        try:
+            option = session.read(
+                f"read what {version} allows on {host.name}",
+                host.name,
+                lambda _: session.object(vim.EnvironmentBrowser, browser).QueryConfigOption(
+                    version, session.object(vim.HostSystem, host.ref)
+                ),
+            )
+        except (RefusedError, UnsupportedError):
+            option = None
+        session.remembered[key] = usb_options(option)
+    found: UsbOptions | None = session.remembered[key]
+    return found
+
+
+def read_privileges(session: Session, refs: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return which of PRIVILEGES the account holds on each VM; nothing when the server can't say."""
+    entities = [session.object(vim.VirtualMachine, ref) for ref in refs]
+    if not entities:
+        return {}
+    try:
+        answers = session.read(
+            "read the privileges of Passgate's account",
+            session.address,
+            lambda content: content.authorizationManager.HasPrivilegeOnEntities(
+                entity=entities, sessionId=session.key, privId=list(PRIVILEGES)
+            ),
+        )
+    except (UnsupportedError, LoginError, RefusedError):
+        return {}
+    return {
+        one.entity._moId: frozenset(each.privId for each in one.privAvailability if each.isGranted)  # noqa: SLF001
+        for one in answers
+    }
+
+
+def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
+    """Return the estate as it is now: the scope in depth, everything else by name, host and power state.
+
+    In depth means: the named VMs, the hosts that they are on, the named hosts, and all other VMs on these hosts. A VM
+    that was read lightly has no devices and an empty `change_version`. A name in the scope that does not exist is no
+    error here: `Inventory.vm` says it, with what there is.
+    """
+    read_at = datetime.now(UTC)
+    light_vms, light_hosts, resources = sweep(session)
+    named = [ref for ref, props in light_vms.items() if is_named(scope.vms, props)]
+    near = {ref_of(light_vms[ref].get("runtime.host")) for ref in named}
+    near |= {ref for ref, props in light_hosts.items() if {ref, props.get("name")} & set(scope.hosts)}
+    deep_hosts = [ref for ref in light_hosts if scope.all_hosts or ref in near]
+    deep_vms = [ref for ref, props in light_vms.items() if ref in named or ref_of(props.get("runtime.host")) in near]
+    parents = {ref: props["parent"] for ref, props in light_hosts.items()}
+    clusters = {ref_of(parents[ref]) for ref in deep_hosts if isinstance(parents[ref], vim.ClusterComputeResource)}
+    rows = in_depth(session, deep_vms, deep_hosts, sorted(filter(None, clusters)))
+
+    for ref, parent in parents.items():
+        browser = resources.get(str(ref_of(parent)), {}).get("environmentBrowser")
+        if browser is not None:
+            session.remembered["browser", ref] = browser
+    ids = {ref: host_id(ref, props) for ref, props in light_hosts.items()}
+    hosts = tuple(
+        read_host(
+            session, ids[ref], {**props, **rows.get(ref, {})}, resources, rows, usb=scope.usb and ref in deep_hosts
+        )
+        for ref, props in light_hosts.items()
+    )
+
+    def vm(ref: str, light: Props) -> Vm:
+        props = {**light, **rows.get(ref, {})}
+        where = str(ref_of(props.get("runtime.host")) or "")
+        host = ids.get(where, HostId(ref=where, name=where, uuid=""))
+        asked = ref in named and where in ids and "config.version" in props
+        return vm_from(ref, props, host, read_usb_options(session, host, props["config.version"]) if asked else None)
+
+    return Inventory(
+        site=site_name,
+        api_version=session.api_version,
+        read_at=read_at,
+        vms=tuple(vm(ref, props) for ref, props in light_vms.items()),
+        hosts=hosts,
+        privileges=read_privileges(session, named),
+    )
+
+
+def read_host(
+    session: Session,
+    host: HostId,
+    props: Props,
+    resources: Mapping[str, Props],
+    rows: Mapping[str, Props],
+    *,
+    usb: bool,
+) -> Host:
+    """Return one host of the sweep, with its USB devices if they are wanted and it can be asked."""
+    parent = str(ref_of(props.get("parent")))
+    connected = str(props.get("runtime.connectionState", "connected")) == "connected"
+    devices: tuple[HostUsbDevice, ...] = ()
+    if usb and connected:
+        try:
+            devices = read_usb(session, host)
+        except (RefusedError, UnreachableError) as error:
+            if isinstance(error, UnreachableError) and not isinstance(error.__cause__, vmodl.MethodFault):
+                raise
+    return host_from(host.ref, props, {**resources.get(parent, {}), **rows.get(parent, {})}, devices)
+
+
+def is_named(wanted: Iterable[str], props: Props) -> bool:
+    """Say whether a VM is one of those that were named, by name or by instance UUID."""
+    return bool({plain_name(props.get("name", "")), props.get("config.instanceUuid", "")} & set(filter(None, wanted)))

@@ -1,0 +1,49 @@
+"""Write the configuration specs that are sent to vSphere. Pure: golden tests pin what goes on the wire.
+
+`changeVersion` is that of the reading which the spec was made from: a second writer gets ConcurrentAccess.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim
+
+from passgate.connect.vsphere.parsing import CONTROLLERS
+from passgate.model.inventory import ControllerKind, HostUsbDevice, UsbController, Vm
+
+device = vim.vm.device
+NEW = -100
+"""A negative key stands for a device that has none yet."""
+
+CONTROLLER_SINCE = {ControllerKind.XHCI: (5, 0), ControllerKind.EHCI: (2, 5)}
+VMOTION_SINCE = (4, 1)
+"""First API versions that know these types; pyVmomi silently sends less to older ones (reference vSphere 0.1)."""
+
+
+def add_controller(vm: Vm, kind: ControllerKind) -> Any:
+    """Return the spec that adds a USB controller; devices are attached by us alone, so it never connects by itself."""
+    extra = {"ehciEnabled": True} if kind is ControllerKind.EHCI else {}
+    return changes(vm, "add", CONTROLLERS[kind](key=NEW, autoConnectDevices=False, **extra))
+
+
+def add_device(vm: Vm, offered: HostUsbDevice, controller: UsbController, *, vmotion: bool) -> Any:
+    """Return the spec that adds the host's device, with the arbitrator's pattern and the host's name verbatim."""
+    usb = device.VirtualUSB
+    backing = (
+        usb.RemoteHostBackingInfo(deviceName=offered.pattern, hostname=offered.host.name)
+        if vmotion
+        else usb.USBBackingInfo(deviceName=offered.pattern)
+    )
+    return changes(vm, "add", usb(key=NEW, controllerKey=controller.key, connected=True, backing=backing))
+
+
+def remove(vm: Vm, one: Any) -> Any:
+    """Return the spec that removes a device, given as it was read."""
+    return changes(vm, "remove", one)
+
+
+def changes(vm: Vm, operation: str, one: Any) -> Any:
+    """Return the spec for one device change on the VM as it was read."""
+    change = device.VirtualDeviceSpec(operation=operation, device=one)
+    return vim.vm.ConfigSpec(changeVersion=vm.change_version or None, deviceChange=[change])
