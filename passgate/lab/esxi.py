@@ -1,0 +1,203 @@
+"""Serve the hosts' shells over SSH: one server for each host, with keys that are made when it starts."""
+
+from __future__ import annotations
+
+import io
+import logging
+import secrets
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+
+import paramiko
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from paramiko import common as ssh
+
+from passgate.lab.esxi_commands import HostTools
+from passgate.lab.esxi_shell import Output, run
+from passgate.lab.hardware import LabHost
+from passgate.lab.world import Fault, World
+
+USER = "root"
+CONNECT, EXEC = "ssh:connect", "ssh:exec"
+"""Methods for injected faults: a connection, and a command line. Faults are those of `hardware.Fault`, and `Truncate`
+(half of the answer), `exit N` (that status, nothing done); any other name is status 1 with the fault's message."""
+
+LOG = logging.getLogger(__name__)
+# paramiko tells of each client that went away with a traceback; that is no news in a lab whose clients are cut off.
+WIRE_LOG = logging.getLogger("passgate.lab.esxi.wire")
+WIRE_LOG.addHandler(logging.NullHandler())
+WIRE_LOG.propagate = False
+
+
+class EsxiShells:
+    """The shells of all hosts of a world; `addresses` maps a host's name to `127.0.0.1:port`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.client_key = new_key()
+        self.password = secrets.token_urlsafe(16)
+        self._shells = [_Shell(world, host, self.client_key, self.password) for host in world.hosts]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Return where each host's shell listens."""
+        return {one.host.name: f"127.0.0.1:{one.port}" for one in self._shells}
+
+    @property
+    def known_hosts(self) -> str:
+        """Return the hosts' public keys, by name and by address."""
+        return "".join(
+            f"{one.host.name},[127.0.0.1]:{one.port} {one.key.get_name()} {one.key.get_base64()}\n"
+            for one in self._shells
+        )
+
+    def start(self) -> None:
+        """Begin to answer."""
+        for one in self._shells:
+            one.start()
+
+    def stop(self) -> None:
+        """Close all listeners and connections."""
+        for one in self._shells:
+            one.stop()
+
+
+def new_key() -> paramiko.Ed25519Key:
+    """Make an ed25519 key."""
+    return paramiko.Ed25519Key.from_private_key(io.StringIO(_pem(Ed25519PrivateKey.generate())))
+
+
+def private_text(key: paramiko.Ed25519Key) -> str:
+    """Return a private key as the text that ssh reads from a file."""
+    text = io.StringIO()
+    key.write_private_key(text)
+    return text.getvalue()
+
+
+def _pem(key: Ed25519PrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+class _Shell:
+    """The SSH server of one host."""
+
+    def __init__(self, world: World, host: LabHost, client_key: paramiko.PKey, password: str) -> None:
+        self.world, self.host, self.client_key, self.password = world, host, client_key, password
+        self.key = new_key()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._connections: set[paramiko.Transport] = set()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        threading.Thread(target=self._accept, name=f"ssh {self.host.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            connections, self._connections = tuple(self._connections), set()
+        for one in connections:
+            one.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            threading.Thread(
+                target=self._serve, args=(sock,), name=f"ssh {self.host.name} session", daemon=True
+            ).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        fault = self.world.take_fault(CONNECT, self.host.name)
+        if fault:
+            time.sleep(fault.delay)
+        if (fault and fault.fault) or not self.host.services["TSM-SSH"].running:
+            # A reset instead of an orderly end: what a client sees of a host that is down.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport = paramiko.Transport(sock)
+        transport.set_log_channel(WIRE_LOG.name)
+        transport.local_version = "SSH-2.0-OpenSSH_9.1"
+        transport.add_server_key(self.key)
+        with self._lock:
+            self._connections = {one for one in self._connections if one.is_active()} | {transport}
+        try:
+            transport.start_server(server=_Session(self, transport))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            LOG.debug("%s: a client did not get as far as a session: %s", self.host.name, error)
+            transport.close()
+
+
+class _Session(paramiko.ServerInterface):
+    """What one client may do on one connection: log in as root, and run command lines."""
+
+    def __init__(self, shell: _Shell, transport: paramiko.Transport) -> None:
+        self._shell = shell
+        self._transport = transport
+
+    def get_allowed_auths(self, _username: str) -> str:
+        """Offer what sshd of ESXi offers."""
+        return "publickey,password"
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        """Accept root's password."""
+        right = username == USER and secrets.compare_digest(password.encode(), self._shell.password.encode())
+        return ssh.AUTH_SUCCESSFUL if right else ssh.AUTH_FAILED
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        """Accept root's key."""
+        right = username == USER and key.asbytes() == self._shell.client_key.asbytes()
+        return ssh.AUTH_SUCCESSFUL if right else ssh.AUTH_FAILED
+
+    def check_channel_request(self, kind: str, _chanid: int) -> int:
+        """Open sessions and nothing else: no forwarding."""
+        return ssh.OPEN_SUCCEEDED if kind == "session" else ssh.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+
+    def check_channel_pty_request(self, *_: object) -> bool:
+        """Accept a terminal, which public code asks for with `lsusb -t`; nothing here behaves differently on one."""
+        return True
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        """Run the command line beside the connection's own thread, which has to go on serving."""
+        line = command.decode("utf-8", errors="replace")
+        threading.Thread(target=self._exec, args=(channel, line), name="ssh command", daemon=True).start()
+        return True
+
+    def _exec(self, channel: paramiko.Channel, line: str) -> None:
+        shell = self._shell
+        fault = shell.world.take_fault(EXEC, shell.host.name)
+        if fault:
+            time.sleep(fault.delay)
+            if fault.fault == "Disconnect":
+                self._transport.close()
+                return
+        said = _instead(fault) or run(line, HostTools(shell.world, shell.host, USER).all())
+        if fault and fault.fault == "DisconnectAfter":
+            self._transport.close()
+            return
+        if fault and fault.fault == "Truncate":
+            said = Output(said.out[: len(said.out) // 2], said.err, said.status)
+        with suppress(OSError, EOFError, paramiko.SSHException):  # a client that went away misses nothing
+            channel.sendall(said.out.encode())
+            channel.sendall_stderr(said.err.encode())
+            channel.send_exit_status(said.status)
+            channel.close()
+
+
+def _instead(fault: Fault | None) -> Output | None:
+    """Return what a fault says in place of the command, which is then not run; None when it runs."""
+    if fault is None or fault.fault in {"", "Disconnect", "DisconnectAfter", "Truncate"}:
+        return None
+    word, _, number = fault.fault.partition(" ")
+    status = int(number) if word == "exit" and number.isdecimal() else 1
+    return Output("", f"{fault.message or fault.fault}\n", status)
