@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import shlex
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
+from passgate.connect.vsphere.guest_ops import Program
 from passgate.errors import UnsupportedError
 from passgate.model.inventory import GuestFamily
 
@@ -19,16 +19,7 @@ CMD_LIMIT: Final = 8191  # characters that cmd.exe takes on one line
 SCRIPTS: Final = files("passgate.connect.guest")
 
 
-@dataclass(frozen=True)
-class Program:
-    """Hold what to start in a guest; `partial` has the output so far, or the complaint when it failed."""
-
-    path: str
-    arguments: str
-    output: str
-
-    @property
-    def partial(self) -> str:
+def partial(self) -> str:
         """Return the path of the file that is written before it is renamed to `output`."""
         return partial(self.output)
 
@@ -54,7 +45,7 @@ def linux(script: str, output: str) -> Program:
     """Return a program for /bin/sh. Tools hand path and arguments to a shell, hence the second round of quoting."""
     target, part = shlex.quote(output), shlex.quote(partial(output))
     command = f"{{ {script.rstrip()}\n}} > {part} 2>&1 && mv {part} {target}"
-    return Program("/bin/sh", f"-c {shlex.quote(command)}", output)
+    return Program("/bin/sh", f"-c {shlex.quote(command)}", output, partial(output))
 
 
 def windows(script: str, output: str) -> Program:
@@ -66,4 +57,4 @@ def windows(script: str, output: str) -> Program:
     )
     if len(arguments) > CMD_LIMIT:
         raise UnsupportedError(f"The script is too long for cmd.exe: {len(arguments)} of {CMD_LIMIT} characters.")
-    return Program(r"C:\Windows\System32\cmd.exe", arguments, output)
+    return Program(r"C:\Windows\System32\cmd.exe", arguments, output, partial(output))
