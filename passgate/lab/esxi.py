@@ -34,13 +34,13 @@ WIRE_LOG.propagate = False
 
 
 class EsxiShells:
-    """The shells of all hosts of a world; `addresses` maps a host's name to `127.0.0.1:port`."""
+    """The shells of all hosts of a world; `private_key` and `password` are root's ways in."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.client_key = new_key()
+        self.private_key = new_private_key()
         self.password = secrets.token_urlsafe(16)
-        self._shells = [_Shell(world, host, self.client_key, self.password) for host in world.hosts]
+        self._shells = [_Shell(world, host, _key(self.private_key), self.password) for host in world.hosts]
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -66,20 +66,14 @@ class EsxiShells:
             one.stop()
 
 
-def new_key() -> paramiko.Ed25519Key:
-    """Make an ed25519 key."""
-    return paramiko.Ed25519Key.from_private_key(io.StringIO(_pem(Ed25519PrivateKey.generate())))
-
-
-def private_text(key: paramiko.Ed25519Key) -> str:
-    """Return a private key as the text that ssh reads from a file."""
-    text = io.StringIO()
-    key.write_private_key(text)
-    return text.getvalue()
-
-
-def _pem(key: Ed25519PrivateKey) -> str:
+def new_private_key() -> str:
+    """Make an ed25519 key, as the text that ssh reads from a file."""
+    key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def _key(text: str) -> paramiko.Ed25519Key:
+    return paramiko.Ed25519Key.from_private_key(io.StringIO(text))
 
 
 class _Shell:
@@ -87,7 +81,7 @@ class _Shell:
 
     def __init__(self, world: World, host: LabHost, client_key: paramiko.PKey, password: str) -> None:
         self.world, self.host, self.client_key, self.password = world, host, client_key, password
-        self.key = new_key()
+        self.key = _key(new_private_key())
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._connections: set[paramiko.Transport] = set()
@@ -125,7 +119,7 @@ class _Shell:
             sock.close()
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport = paramiko.Transport(sock)
+        transport = _Transport(sock)
         transport.set_log_channel(WIRE_LOG.name)
         transport.local_version = "SSH-2.0-OpenSSH_9.1"
         transport.add_server_key(self.key)
@@ -138,10 +132,27 @@ class _Shell:
             transport.close()
 
 
+class _Transport(paramiko.Transport):
+    """Start each command when the answer to its request has gone out, as sshd does.
+
+    paramiko has no hook for that moment, and a command that ends before it would close the channel too early.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.due: list[threading.Thread] = []
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc] # left out of the stubs
+        if data.asbytes()[:1] == ssh.cMSG_CHANNEL_SUCCESS:
+            while self.due:
+                self.due.pop().start()
+
+
 class _Session(paramiko.ServerInterface):
     """What one client may do on one connection: log in as root, and run command lines."""
 
-    def __init__(self, shell: _Shell, transport: paramiko.Transport) -> None:
+    def __init__(self, shell: _Shell, transport: _Transport) -> None:
         self._shell = shell
         self._transport = transport
 
@@ -170,7 +181,8 @@ class _Session(paramiko.ServerInterface):
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         """Run the command line beside the connection's own thread, which has to go on serving."""
         line = command.decode("utf-8", errors="replace")
-        threading.Thread(target=self._exec, args=(channel, line), name="ssh command", daemon=True).start()
+        thread = threading.Thread(target=self._exec, args=(channel, line), name="ssh command", daemon=True)
+        self._transport.due.append(thread)
         return True
 
     def _exec(self, channel: paramiko.Channel, line: str) -> None:

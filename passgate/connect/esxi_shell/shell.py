@@ -45,6 +45,12 @@ class EsxiShell:
         self._wires: dict[str, Wire] = {}
         self._lock = threading.Lock()
 
+    def acting_under(self, authorize: Callable[[str, str], None]) -> EsxiShell:
+        """Return the same shells, with the same connections, for acting under that authority."""
+        acting = EsxiShell(self._access, authorize=authorize)
+        acting._wires, acting._lock = self._wires, self._lock  # noqa: SLF001 - another of our own kind
+        return acting
+
     def close(self) -> None:
         """Close all connections."""
         with self._lock:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import MappingProxyType
 
 import paramiko
 
@@ -41,7 +40,7 @@ class ShellAccess:
     key: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     port: int = SSH_PORT
-    addresses: Mapping[str, str] = MappingProxyType({})
+    addresses: Mapping[str, str] = field(default_factory=dict)
     timeout: timedelta = timedelta(seconds=20)
 
     def address(self, host: str) -> tuple[str, int]:
