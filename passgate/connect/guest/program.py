@@ -19,11 +19,6 @@ CMD_LIMIT: Final = 8191  # characters that cmd.exe takes on one line
 SCRIPTS: Final = files("passgate.connect.guest")
 
 
-def partial(self) -> str:
-        """Return the path of the file that is written before it is renamed to `output`."""
-        return partial(self.output)
-
-
 def partial(output: str) -> str:
     """Return the path beside `output` that is written first."""
     return f"{output}.part"

@@ -116,7 +116,8 @@ def _from_sysfs(lines: list[str], blocks: dict[str, dict[str, Any]]) -> Iterator
                 name=one.get("product", ""),
                 speed=one.get("speed", ""),
                 disks=tuple(
-                    _linux_disk(name, sizes.get(name, ""), blocks.get(name, {})) for name in sorted(by_serial | {*sizes})
+                    _linux_disk(name, sizes.get(name, ""), blocks.get(name, {}))
+                    for name in sorted(by_serial | {*sizes})
                 ),
             )
         facts = []
@@ -127,14 +128,16 @@ def _is_usb(row: dict[str, Any], serial: str) -> bool:
 
 
 def _linux_disk(name: str, sectors: str, row: dict[str, Any]) -> GuestDisk:
-    mounts = [
-        str(mount)
-        for one in (row, *_rows(row.get("children")))
-        for mount in (one.get("mountpoints") if isinstance(one.get("mountpoints"), list) else [one.get("mountpoint")])
-        if mount
-    ]
+    parts = (row, *_rows(row.get("children")))
+    mounts = [str(mount) for one in parts for mount in _mounts(one) if mount]
     size = _count(row.get("size")) or SECTOR * _count(sectors)
     return GuestDisk(name=name, size=size, where=", ".join(mounts), serial=_word(row, "serial"))
+
+
+def _mounts(row: dict[str, Any]) -> list[Any]:
+    """Return the mount points of a row of lsblk, which old releases write as one."""
+    several = row.get("mountpoints")
+    return several if isinstance(several, list) else [row.get("mountpoint")]
 
 
 def _from_lsusb(lines: list[str]) -> Iterator[GuestUsb]:

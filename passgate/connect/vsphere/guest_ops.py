@@ -22,7 +22,13 @@ from passgate.connect.vsphere.faults import spoken
 from passgate.connect.vsphere.session import Session
 from passgate.connect.vsphere.waiting import filter_of, query
 from passgate.errors import (
-    LoginError, PassgateError, RefusedError, TrustError, UnconfirmedError, UnreachableError, UnsupportedError,
+    LoginError,
+    PassgateError,
+    RefusedError,
+    TrustError,
+    UnconfirmedError,
+    UnreachableError,
+    UnsupportedError,
 )  # fmt: skip
 from passgate.model.inventory import GuestFamily, VmId
 
@@ -105,7 +111,9 @@ class GuestOperations:
         doing = f"ask {vm.name} whether its guest is ready"
         spec = filter_of({self._vm(vm): FACTS})
         answer = self._session.read(
-            doing, vm.name, lambda content: content.propertyCollector.RetrievePropertiesEx([spec], query.RetrieveOptions())
+            doing,
+            vm.name,
+            lambda content: content.propertyCollector.RetrievePropertiesEx([spec], query.RetrieveOptions()),
         )
         facts = {one.name: one.val for found in (answer.objects if answer else ()) for one in found.propSet}
         power, tools = facts.get("runtime.powerState"), facts.get("guest.toolsRunningStatus")
@@ -177,7 +185,9 @@ class GuestOperations:
         ends = time.monotonic() + self._patience
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             found = self._ask(
-                "look at a program", vm, lambda guest: guest.processManager.ListProcessesInGuest(self._vm(vm), auth, [pid])
+                "look at a program",
+                vm,
+                lambda guest: guest.processManager.ListProcessesInGuest(self._vm(vm), auth, [pid]),
             )
             process = next((one for one in found or () if one.pid == pid), None)
             if process is None:

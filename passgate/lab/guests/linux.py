@@ -23,13 +23,12 @@ from passgate.lab.hardware import HostUsb, LabVm, Refusal
 
 TIMEOUT: Final = 20.0
 SPEEDS: Final = {"low": "1.5", "full": "12", "high": "480", "superSpeed": "5000", "superSpeedPlus": "10000"}
+TMP: Final = "/tmp/"  # noqa: S108 - the guest's, not this machine's
 GUEST_TMP: Final = re.compile(r"(?<![\w/.-])/tmp/")
 SYSTEM_DISK: Final = 42949672960
 
 
-def run(
-    vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]
-) -> int:
+def run(vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
     """Run `program arguments` by a shell, as VMware Tools do in Linux, and return the exit code."""
     if program not in {"/bin/sh", "/usr/bin/sh", "/bin/bash"}:
         raise Refusal("FileNotFound", f"File {program} was not found.")
@@ -64,7 +63,7 @@ def _inside(text: str, root: Path) -> str:
 
 def _write(root: Path, files: MutableMapping[str, bytes]) -> None:
     for name, content in files.items():
-        if name.startswith("/tmp/") and ".." not in name:  # noqa: S108 - the guest's /tmp, not this machine's
+        if name.startswith(TMP) and ".." not in name:
             place = root / name.removeprefix("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
@@ -72,7 +71,7 @@ def _write(root: Path, files: MutableMapping[str, bytes]) -> None:
 
 def _read(root: Path, files: MutableMapping[str, bytes]) -> None:
     now = {f"/{path.relative_to(root)}": path for path in (root / "tmp").rglob("*") if path.is_file()}
-    for gone in [name for name in files if name.startswith("/tmp/") and name not in now]:  # noqa: S108 - see _write
+    for gone in [name for name in files if name.startswith(TMP) and name not in now]:
         del files[gone]
     files.update({name: path.read_bytes() for name, path in now.items()})
 
@@ -83,7 +82,7 @@ def _furnish(root: Path, vm: LabVm, devices: Sequence[HostUsb]) -> None:
     for folder in (usb, tmp, commands):
         folder.mkdir(parents=True)
     lines = []
-    blocks: list[dict[str, Any]] = [_block("sda", None, "", "Virtual disk", SYSTEM_DISK, "/")]
+    blocks: list[dict[str, Any]] = [_block("sda", "Virtual disk", SYSTEM_DISK) | {"mountpoint": "/"}]
     for number, (port, facts) in enumerate([*_virtual(vm), *_ports(devices)], start=1):
         place = usb / port
         place.mkdir()
@@ -97,8 +96,8 @@ def _furnish(root: Path, vm: LabVm, devices: Sequence[HostUsb]) -> None:
             block = usb / port / f"{port}:1.0/host{len(blocks) + 2}/target3:0:0/3:0:0:0/block/sd{letter}"
             block.mkdir(parents=True)
             (block / "size").write_text(f"{disk_size(device) // 512}\n", encoding="utf-8")
-            model = facts["product"]
-            blocks.append(_block(f"sd{letter}", "usb", device.serial or "", model, disk_size(device), None))
+            size, name = disk_size(device), f"sd{letter}"
+            blocks.append(_block(name, facts["product"], size, tran="usb", serial=device.serial))
     _command(commands / "lsusb", LSUSB.format(lines=shlex.quote("\n".join(lines))))
     _command(commands / "lsblk", _lsblk(blocks, new=vm.guest_id.startswith("ubuntu")))
 
@@ -143,8 +142,8 @@ def _facts(vendor: int, product: int, speed: str, maker: str, name: str) -> dict
     }  # fmt: skip
 
 
-def _block(name: str, tran: str | None, serial: str, model: str, size: int, mount: str | None) -> dict[str, Any]:
-    return {"name": name, "tran": tran, "serial": serial or None, "model": model, "size": size, "mountpoint": mount}
+def _block(name: str, model: str, size: int, *, tran: str | None = None, serial: str | None = None) -> dict[str, Any]:
+    return {"name": name, "tran": tran, "serial": serial, "model": model, "size": size, "mountpoint": None}
 
 
 LSUSB: Final = """#!/bin/sh

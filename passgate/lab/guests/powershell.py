@@ -49,6 +49,10 @@ ALIASES: Final = {
 }  # fmt: skip
 
 
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
 def like(value: Any, pattern: Any) -> bool:
     """Compare as -like does: wildcards, whatever the case."""
     return fnmatch.fnmatchcase(_text(value).upper(), _text(pattern).upper().replace("[", "[[]"))
@@ -89,7 +93,7 @@ def _format(pattern: Any, value: Any) -> str:
 CASTS: Final[dict[str, Callable[[Any], Any]]] = {
     "int": lambda value: ord(value) if isinstance(value, str) and len(value) == 1 else int(value),
     "char": lambda value: value if isinstance(value, str) else chr(value),
-    "string": lambda value: _text(value),
+    "string": _text,
 }
 
 
@@ -107,10 +111,6 @@ def stream(value: Any) -> list[Any]:
 
 def _unwrap(objects: list[Any]) -> Any:
     return objects if len(objects) > 1 else objects[0] if objects else None
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 def _member(value: Any, name: str) -> Any:
@@ -131,7 +131,9 @@ def _listed(value: Any) -> str:
 def _to_json(named: dict[str, Any], objects: list[Any]) -> list[Any]:
     """Write JSON as Windows PowerShell 5.1: one object is no list, and & < > ' are escaped."""
     data = _unwrap(objects)
-    text = json.dumps(data, ensure_ascii=False, **({"separators": (",", ":")} if "compress" in named else {"indent": 4}))
+    text = json.dumps(
+        data, ensure_ascii=False, **({"separators": (",", ":")} if "compress" in named else {"indent": 4})
+    )
     return [re.sub("[&<>']", lambda found: f"\\u{ord(found[0]):04x}", text)] if objects else []
 
 
@@ -218,9 +220,10 @@ class _Parser:
             return first
 
         def run_all(scope: Scope) -> Any:
-            objects = stream(first(scope)) if first else []
-            for command in commands:
-                objects = command(scope, objects)
+            objects = stream(first(scope)) if first else commands[0](scope, [])
+            for command in commands if first else commands[1:]:
+                # What follows an empty pipeline never runs: it must not answer as if it stood alone.
+                objects = command(scope, objects) if objects else []
             return _unwrap(objects)
 
         return run_all

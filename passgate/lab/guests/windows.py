@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, Final
 
 from passgate.lab.guests import powershell
@@ -22,9 +22,7 @@ CLASSES: Final = {
 Row = dict[str, Any]
 
 
-def run(
-    vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]
-) -> int:
+def run(vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
     """Run `cmd.exe /c ...` and return the exit code; files are found whatever the case of their names."""
     if program.casefold() not in {CMD, "cmd.exe", "cmd"}:
         raise Refusal("FileNotFound", f"File {program} was not found.")
@@ -60,7 +58,9 @@ def _command(command: str, machine: _Machine, files: MutableMapping[str, bytes])
 def _powershell(words: list[str], machine: _Machine) -> tuple[int, str]:
     options = [word.casefold() for word in words]
     try:
-        if encoded := next((at for at, word in enumerate(options) if re.fullmatch(r"-e(nc|ncodedcommand|c)?", word)), None):
+        if encoded := next(
+            (at for at, word in enumerate(options) if re.fullmatch(r"-e(nc|ncodedcommand|c)?", word)), None
+        ):
             script = base64.b64decode(words[encoded + 1], validate=True).decode("utf-16-le")
         elif "-command" in options:
             script = " ".join(words[options.index("-command") + 1 :])
@@ -68,7 +68,10 @@ def _powershell(words: list[str], machine: _Machine) -> tuple[int, str]:
             return 1, "Windows PowerShell terminated: nothing to run was given.\n"
         return 0, powershell.run(script, machine.cmdlets)
     except (binascii.Error, UnicodeDecodeError, IndexError):
-        return 1, "Cannot process the command because the value specified with -EncodedCommand is not properly encoded.\n"
+        return (
+            1,
+            "Cannot process the command because the value specified with -EncodedCommand is not properly encoded.\n",
+        )
     except powershell.PowerShellError as error:
         return 1, f"{error}\n"
 
@@ -90,46 +93,46 @@ class _Machine:
         rows = [row for port, one in enumerate(self._devices, start=1) for row in _pnp(one, port)]
         if self._controllers:
             rows = [*_virtual(self._controllers), *rows]
-        filters: dict[str, Callable[[Row], str]] = {
-            "class": lambda row: str(row["Class"]),
-            "friendlyname": lambda row: str(row["FriendlyName"]),
-            "instanceid": lambda row: str(row["InstanceId"]),
-            "status": lambda row: str(row["Status"]),
-        }
-        asked = {key: named[key] for key in filters if key in named}
-        return [row for row in rows if all(powershell.like(filters[key](row), value) for key, value in asked.items())]
+        asked = {key: named[key.casefold()] for key in rows[0] if key.casefold() in named} if rows else {}
+        return [row for row in rows if all(powershell.like(row[key], value) for key, value in asked.items())]
 
     def _get_disk(self, named: Row, _: list[Any]) -> list[Any]:
-        system = _disk(0, "VMware Virtual disk", "SAS", "", "", SYSTEM_DISK)
+        system = _disk(0, "VMware Virtual disk", SYSTEM_DISK) | {"BusType": "SAS", "PartitionStyle": "GPT"}
         rows = [system, *(self._usb_disk(number, one) for number, one in enumerate(self._storage, start=1))]
-        return [row for row in rows if str(named.get("number", row["Number"])) == str(row["Number"])]
+        return _chosen(rows, "Number", named.get("number"), [])
 
     def _usb_disk(self, number: int, device: HostUsb) -> Row:
         unique = f"{_usbstor(device, number)}:{self._computer}"
-        return _disk(number, f"{device.name} USB Device", "USB", device.serial or "", unique, disk_size(device))
+        row = _disk(number, f"{device.name} USB Device", disk_size(device))
+        return row | {"SerialNumber": device.serial or "", "UniqueId": unique}
 
     def _get_partition(self, named: Row, objects: list[Any]) -> list[Any]:
-        asked = {str(one["Number"]) for one in objects} or {str(named["disknumber"])} if objects or "disknumber" in named else None
         rows = [
             {
-                "PartitionNumber": 1, "DriveLetter": _letter(int(disk["Number"])), "Offset": 1048576,
-                "Size": int(disk["Size"]) - 1048576, "Type": "Basic", "DiskNumber": disk["Number"],
+                "PartitionNumber": 1, "DriveLetter": _letter(disk["Number"]), "Offset": 1048576,
+                "Size": disk["Size"] - 1048576, "Type": "Basic", "DiskNumber": disk["Number"],
             }
             for disk in self._get_disk({}, [])
         ]  # fmt: skip
-        return [row for row in rows if asked is None or str(row["DiskNumber"]) in asked]
+        return _chosen(rows, "DiskNumber", named.get("disknumber"), [one.get("Number") for one in objects])
 
     def _get_volume(self, named: Row, objects: list[Any]) -> list[Any]:
-        letters = {str(one["DriveLetter"]) for one in objects} or {str(named.get("driveletter", "")).upper()}
         rows = [
             {
-                "DriveLetter": part["DriveLetter"], "FileSystemLabel": "STORE N GO" if part["DiskNumber"] else "",
-                "FileSystem": "FAT32" if part["DiskNumber"] else "NTFS", "DriveType": "Removable" if part["DiskNumber"] else "Fixed",
-                "HealthStatus": "Healthy", "OperationalStatus": "OK", "SizeRemaining": int(part["Size"]) // 2, "Size": part["Size"],
+                "DriveLetter": part["DriveLetter"], "FileSystemLabel": "", "HealthStatus": "Healthy",
+                "OperationalStatus": "OK", "SizeRemaining": part["Size"] // 2, "Size": part["Size"],
+                "FileSystem": "FAT32" if part["DiskNumber"] else "NTFS",
+                "DriveType": "Removable" if part["DiskNumber"] else "Fixed",
             }
             for part in self._get_partition({}, [])
         ]  # fmt: skip
-        return [row for row in rows if letters == {""} or row["DriveLetter"] in letters]
+        return _chosen(rows, "DriveLetter", named.get("driveletter"), [one.get("DriveLetter") for one in objects])
+
+
+def _chosen(rows: list[Row], key: str, asked: Any, piped: list[Any]) -> list[Any]:
+    """Return the rows that a parameter or the objects from the pipeline name; all where neither is there."""
+    wanted = {str(one).upper() for one in [*powershell.stream(asked), *piped]}
+    return [row for row in rows if not wanted or str(row[key]).upper() in wanted]
 
 
 def _letter(number: int) -> str:
@@ -137,11 +140,10 @@ def _letter(number: int) -> str:
     return "C" if number == 0 else chr(ord("D") + number)
 
 
-def _disk(number: int, name: str, bus: str, serial: str, unique: str, size: int) -> Row:
+def _disk(number: int, name: str, size: int) -> Row:
     return {
-        "Number": number, "FriendlyName": name, "SerialNumber": serial, "UniqueId": unique, "HealthStatus": "Healthy",
-        "OperationalStatus": "Online", "IsOffline": False, "Size": size, "PartitionStyle": "MBR" if number else "GPT",
-        "BusType": bus,
+        "Number": number, "FriendlyName": name, "SerialNumber": "", "UniqueId": "", "HealthStatus": "Healthy",
+        "OperationalStatus": "Online", "IsOffline": False, "Size": size, "PartitionStyle": "MBR", "BusType": "USB",
     }  # fmt: skip
 
 
@@ -167,7 +169,7 @@ def _usbstor(device: HostUsb, port: int) -> str:
     return f"USBSTOR\\DISK&VEN_{maker[:8]}&PROD_{product.replace(' ', '_')}&REV_5.00\\{last}&0"
 
 
-def _virtual(controllers: set[str]) -> list[Row]:
+def _virtual(controllers: Iterable[str]) -> list[Row]:
     hubs = {"ehci": "USB\\ROOT_HUB20\\4&2A40D465&0", "xhci": "USB\\ROOT_HUB30\\5&B5CFC4&0&0"}
     return [
         *(_row("USB Root Hub", "USB", hubs[kind]) for kind in sorted(controllers)),
