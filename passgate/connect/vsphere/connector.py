@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -79,8 +80,8 @@ class VSphereConnector:
     def shut_down_guest(self, vm: VmId, *, within: timedelta = timedelta(minutes=5)) -> None:
         """Ask VMware Tools to shut the guest down, and wait until the VM is off; off already counts as done."""
         doing = f"shut down the guest of {vm.name}"
-        if not self._send("shut_down_guest", vm, doing, lambda one: one.ShutdownGuest() or True):
-            return
+        with already_so():
+            self._send("shut_down_guest", vm, doing, lambda one: one.ShutdownGuest())
         ref = vm.ref
         off = wait_until(
             self._session,
@@ -209,25 +210,19 @@ class VSphereConnector:
         return self._session.object(vim.VirtualMachine, vm.ref)
 
     def _power(self, action: str, vm: VmId, doing: str, start: Callable[[Any], Any]) -> None:
-        task = self._send(action, vm, doing, start)
-        if task:
-            self._await(task, vm, doing)
+        with already_so():
+            self._await(self._send(action, vm, doing, start), vm, doing)
 
     def _reconfigure(self, action: str, vm: VmId, doing: str, spec: Any) -> None:
         self._await(self._send(action, vm, doing, lambda one: one.ReconfigVM_Task(spec)), vm, doing)
 
     def _send(self, action: str, vm: VmId, doing: str, start: Callable[[Any], Any]) -> Any:
-        """Ask for authority, then send; return what was started, or None if vSphere says that the VM is so already."""
+        """Ask for authority, send, and return what was started."""
+        one = self._object(vm)
 
         def send(_: Any) -> Any:
-            one = self._object(vm)
             self._authorize(action, f"vm:{vm.ref}")
-            try:
-                return start(one)
-            except vim.fault.InvalidPowerState as fault:
-                if fault.existingState == (fault.requestedState or "poweredOff"):
-                    return None
-                raise
+            return start(one)
 
         return self._session.call(doing, vm.name, send)
 
@@ -235,6 +230,17 @@ class VSphereConnector:
         self._on_task(task._moId)  # noqa: SLF001  # pyVmomi's only name for the id
         seconds = self._task_within.total_seconds()
         wait_for_task(self._session, task, self._object(vm), seconds, doing=doing, subject=vm.name)
+
+
+@contextmanager
+def already_so() -> Iterator[None]:
+    """Let a power call pass that vSphere refused only because the VM is in that power state already."""
+    try:
+        yield
+    except RefusedError as error:
+        fault = error.__cause__
+        if not isinstance(fault, vim.fault.InvalidPowerState) or fault.existingState != fault.requestedState:
+            raise
 
 
 def device_of(props: Props, key: int) -> Any:

@@ -90,6 +90,11 @@ class Session:
             return self._content
 
     @property
+    def stub(self) -> Any:
+        """Return pyVmomi's adapter, connected and logged in."""
+        return self._stub if self.content else None
+
+    @property
     def key(self) -> str:
         """Return the key of the vCenter session, as HasPrivilegeOnEntities wants it."""
         return self._session_key if self.content else ""
@@ -102,7 +107,7 @@ class Session:
     @property
     def negotiated(self) -> tuple[int, ...]:
         """Return the version that both sides speak; pyVmomi drops everything newer without a word."""
-        return version_of(self.content._stub.version)  # noqa: SLF001  # the only place where pyVmomi keeps it
+        return version_of(self.stub.version)
 
     def require(self, version: tuple[int, ...], feature: str, subject: str) -> None:
         """Refuse a feature that the server is too old for, because pyVmomi would leave it out silently."""
@@ -116,7 +121,7 @@ class Session:
 
     def object(self, kind: Any, ref: str) -> Any:
         """Return the managed object with that id, without a round trip."""
-        return kind(ref, self.content._stub)  # noqa: SLF001  # pyVmomi has no other way to name an object
+        return kind(ref, self.stub)
 
     def read(self, doing: str, subject: str, ask: Callable[[Any], T]) -> T:
         """Ask for something that changes nothing; `ask` gets the service content and may be called twice.

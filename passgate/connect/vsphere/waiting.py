@@ -108,7 +108,7 @@ def wait_for_task(session: Session, task: Any, vm: Any, seconds: float, *, doing
         case ("success", _):
             return
         case ("error", fault):
-            raise of_fault(fault, doing, subject)
+            raise of_fault(fault, doing, subject) from fault
         case ("question", question):
             raise RefusedError(
                 f"Could not {doing}: the VM waits for an answer to: {question.text.strip()}",

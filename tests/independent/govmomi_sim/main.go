@@ -1,0 +1,128 @@
+// A vCenter from govmomi's simulator, with what the stock one lacks for USB: devices per host in the environment
+// browser, a hardware section in the config option, and a PCI USB controller on each host.
+//
+// Built against Debian's golang-github-vmware-govmomi-dev (0.24.2). It prints its URL on a line of its own and serves
+// until its standard input is closed, so that it never outlives the test that started it.
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/simulator/vpx"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// browser answers with USB devices per host; the rest is the simulator's own answer. It embeds the mo type first, as
+// every registered object must.
+type browser struct {
+	mo.EnvironmentBrowser
+	stock *simulator.EnvironmentBrowser
+	usb   map[types.ManagedObjectReference][]types.VirtualMachineUsbInfo
+}
+
+func (b *browser) QueryConfigTarget(ctx *simulator.Context, req *types.QueryConfigTarget) soap.HasFault {
+	answer := b.stock.QueryConfigTarget(ctx, req).(*methods.QueryConfigTargetBody)
+	if req.Host != nil && answer.Res != nil {
+		answer.Res.Returnval.Usb = b.usb[*req.Host]
+	}
+	return answer
+}
+
+func (b *browser) QueryConfigOption(req *types.QueryConfigOption) soap.HasFault {
+	yes := true
+	answer := b.stock.QueryConfigOption(req).(*methods.QueryConfigOptionBody)
+	option := *answer.Res.Returnval
+	option.HardwareOptions = types.VirtualHardwareOption{
+		NumUSBControllers:     types.IntOption{Min: 0, Max: 1, DefaultValue: 0},
+		NumUSBXHCIControllers: &types.IntOption{Min: 0, Max: 1, DefaultValue: 0},
+		VirtualDeviceOption: []types.BaseVirtualDeviceOption{
+			&types.VirtualUSBOption{VirtualDeviceOption: types.VirtualDeviceOption{
+				Type: "VirtualUSB", PlugAndPlay: true, HotRemoveSupported: &yes,
+			}},
+		},
+	}
+	answer.Res.Returnval = &option
+	return answer
+}
+
+func device(name, path string, vendor, product int32, speed string) types.VirtualMachineUsbInfo {
+	return types.VirtualMachineUsbInfo{
+		VirtualMachineTargetInfo: types.VirtualMachineTargetInfo{Name: name},
+		Description:              name,
+		Vendor:                   vendor,
+		Product:                  product,
+		PhysicalPath:             path,
+		Family:                   []string{"storage"},
+		Speed:                    []string{speed},
+	}
+}
+
+// hosts returns all hosts in the order of their ids, so that each run gives them the same devices.
+func hosts() []*simulator.HostSystem {
+	var all []*simulator.HostSystem
+	for _, one := range simulator.Map.All("HostSystem") {
+		all = append(all, simulator.Map.Get(one.Reference()).(*simulator.HostSystem))
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Self.Value < all[j].Self.Value })
+	return all
+}
+
+func withUSB() {
+	devices := map[types.ManagedObjectReference][]types.VirtualMachineUsbInfo{}
+	for _, host := range hosts() {
+		devices[host.Self] = []types.VirtualMachineUsbInfo{
+			device("STORE N GO", "path:0/1/3 version:2", 0x18a5, 0x0302, "high"),
+			device("Ultra Fit", "path:0/2/1 version:3", 0x0781, 0x5583, "superSpeed"),
+			device("HASP", "path:0/1/5", 0x0529, 0x0001, "full"),
+			device("HASP", "path:0/1/6", 0x0529, 0x0001, "full"),
+		}
+		host.Hardware.PciDevice = append(host.Hardware.PciDevice, types.HostPciDevice{
+			Id: "0000:00:14.0", ClassId: 0x0c03, VendorId: -32634, DeviceName: "xHCI Host Controller", VendorName: "Intel",
+		})
+	}
+	for _, kind := range []string{"ComputeResource", "ClusterComputeResource"} {
+		for _, one := range simulator.Map.All(kind) {
+			var ref types.ManagedObjectReference
+			switch resource := simulator.Map.Get(one.Reference()).(type) {
+			case *mo.ComputeResource:
+				ref = *resource.EnvironmentBrowser
+			case *simulator.ClusterComputeResource:
+				ref = *resource.EnvironmentBrowser
+			}
+			stock := simulator.Map.Get(ref).(*simulator.EnvironmentBrowser)
+			own := &browser{stock: stock, usb: devices}
+			own.Self = ref
+			simulator.Map.Put(own)
+		}
+	}
+}
+
+func main() {
+	// Four parts, and before Create: the stock 6.5 makes pyVmomi drop every newer field without a word.
+	vpx.ServiceContent.About.ApiVersion = strings.TrimSpace(os.Args[1])
+	model := simulator.VPX()
+	if err := model.Create(); err != nil {
+		panic(err)
+	}
+	withUSB()
+	certificate, err := tls.LoadX509KeyPair(os.Args[2], os.Args[3])
+	if err != nil {
+		panic(err)
+	}
+	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	model.Service.RegisterEndpoints = true
+	model.Service.Listen = &url.URL{Scheme: "https", Host: "127.0.0.1:0", User: url.UserPassword("user", "pass")}
+	server := model.Service.NewServer()
+	fmt.Printf("https://%s\n", server.URL.Host)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}

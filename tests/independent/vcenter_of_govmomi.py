@@ -1,0 +1,91 @@
+"""Start govmomi's vCenter simulator, a part that others wrote, over TLS on a free loopback port.
+
+What it can't simulate stands in CANT: by name, with the reason. Tests of these run against the lab alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent / "govmomi_sim" / "main.go"
+LIBRARY = Path("/usr/share/gocode/src/github.com/vmware/govmomi/simulator")
+
+CANT = {
+    "autoconnect": "VirtualUSB.connected echoes what was sent, so a test on it proves nothing",
+    "used-by": "QueryConfigTarget does not know which VM has a device; summary is never set",
+    "arbitrator": "HostServiceSystem is a reference without an object, and nothing stands for the USB arbitrator",
+    "limits": "a second xHCI controller and a 21st device are accepted; TooManyDevices is never raised",
+    "controller-in-use": "a controller that still has devices is removed without a word",
+    "change-version": "changeVersion is ignored and empty, so ConcurrentAccess never comes",
+    "slow-tasks": "tasks have ended when the call returns, so TaskInProgress and long waits never come",
+    "questions": "runtime.question is never set",
+    "tools": "VMware Tools never run; ShutdownGuest powers the VM off at once, and guest operations do not exist",
+    "privileges": "HasPrivilegeOnEntities grants everything to everybody; NoPermission never comes",
+    "dpm": "DPM settings are accepted and forgotten",
+    "device-keys": "new devices get keys such as 203, no unitNumber, no vendor and product",
+    "reboot": "RebootHost_Task is not implemented and can't be added from outside",
+    "faults": "0.24.2 has no fault injection, only a delay for each method",
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Hold how to reach a vCenter."""
+
+    url: str
+    ca: str
+    user: str
+    password: str
+
+
+def missing(what: str) -> None:
+    """Skip, or fail where CI says that all parts must be there."""
+    reason = f"{what}; install Debian's golang-go and golang-github-vmware-govmomi-dev to run these tests"
+    if os.environ.get("PASSGATE_REQUIRE_PARTS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def built() -> Path:
+    """Return the simulator's program, built once for each state of its source."""
+    if shutil.which("go") is None:
+        missing("The Go compiler is not installed")
+    if not LIBRARY.is_dir():
+        missing("govmomi's simulator library is not installed")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "passgate-tests"
+    program = cache / f"govmomi-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    if not program.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as place:
+            shutil.copy(SOURCE, place)
+            fresh = Path(place) / "sim"
+            env = os.environ | {"GOPATH": "/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": str(cache / "go")}
+            subprocess.run(["go", "build", "-o", str(fresh), "main.go"], cwd=place, env=env, check=True, timeout=300)
+            # Renamed whole, so that a suite that runs beside this one never starts half a program.
+            fresh.rename(program)
+    return program
+
+
+@contextmanager
+def vcenter(certificate: Path, key: Path, ca: str, api: str = "8.0.2.0") -> Iterator[Endpoint]:
+    """Run one simulated vCenter that shows that certificate; it ends when its standard input closes."""
+    command = [str(built()), api, str(certificate), str(key)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Endpoint(process.stdout.readline().strip(), ca, "user", "pass")
+        finally:
+            process.stdin.close()
+            process.wait(timeout=10)
