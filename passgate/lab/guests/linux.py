@@ -58,7 +58,7 @@ def _shell(root: Path, line: str) -> int:
 
 def _inside(text: str, root: Path) -> str:
     """Name the guest's /tmp by where it really is."""
-    return GUEST_TMP.sub(f"{root}/tmp/", text)
+    return GUEST_TMP.sub(f"{root}{TMP}", text)
 
 
 def _write(root: Path, files: MutableMapping[str, bytes]) -> None:

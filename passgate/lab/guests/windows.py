@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def run(vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
-    """Run `cmd.exe /c ...` and return the exit code; files are found whatever the case of their names."""
+    """Run `cmd.exe /c ...` and return the exit code of the last command that ran."""
     if program.casefold() not in {CMD, "cmd.exe", "cmd"}:
         raise Refusal("FileNotFound", f"File {program} was not found.")
     line = re.sub(r"^\s*/c\s+", "", arguments, flags=re.IGNORECASE)
