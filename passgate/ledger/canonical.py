@@ -24,7 +24,7 @@ VERSION = "1"
 NO_PREV = bytes(32)
 """What the first event names as the hash before it."""
 
-FIELDS = frozenset({"actor", "at", "change", "data", "prev", "seq", "type", "v"})
+FIELDS = frozenset({"actor", "at", "before", "change", "data", "prev", "seq", "type", "v"})
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _SECRET_KEY = re.compile(
@@ -100,13 +100,18 @@ def refuse_secrets(value: Any, where: str = "data") -> None:
             refuse_secrets(inner, f"{where}[{index}]")
 
 
-def event_bytes(event: Event, seq: int, prev: bytes) -> bytes:
-    """Return the bytes of an event in its place; both place and the hash before it are part of what is hashed."""
+def event_bytes(event: Event, seq: int, prev: bytes, before: int) -> bytes:
+    """Return the bytes of an event in its place.
+
+    Part of what is hashed are its place, the hash before it (so that rows form a chain), and the place of the same
+    change's event before it (so that somebody who holds one change's events alone can see that none was left out).
+    """
     refuse_secrets(event.data)
     return canonical(
         {
             "actor": {"door": event.actor.door.value, "person": event.actor.person},
             "at": time_text(event.at),
+            "before": str(before),
             "change": event.change,
             "data": event.data,
             "prev": prev.hex(),

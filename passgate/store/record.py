@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from passgate.errors import RecordError
 from passgate.ledger.canonical import NO_PREV, event_bytes, read_event, time_text
 from passgate.ledger.note import BadNoteError, Checkpoint, anchor_line, anchored_note, open_checkpoint
 from passgate.ledger.signer import Signer
 from passgate.ledger.tree import edge_root, grow, leaf_hash
+from passgate.ledger.verify import Row
 from passgate.model.change import Event, EventType, RecordedEvent, State
 from passgate.store.tables import checkpoints, ledger
 
@@ -26,7 +29,8 @@ def append(connection: Connection, event: Event) -> RecordedEvent:
     """Write the event as the next row. The caller holds the writer's lock."""
     head = connection.execute(select(ledger.c.seq, ledger.c.leaf_hash).order_by(ledger.c.seq.desc()).limit(1)).first()
     last, prev = (head.seq, head.leaf_hash) if head else (0, NO_PREV)
-    body = event_bytes(event, last + 1, prev)
+    before = connection.scalar(select(func.max(ledger.c.seq)).where(ledger.c.change == event.change)) or 0
+    body = event_bytes(event, last + 1, prev, before)
     leaf = leaf_hash(body)
     connection.execute(
         insert(ledger).values(seq=last + 1, change=event.change, prev_hash=prev, leaf_hash=leaf, body=body)
@@ -34,14 +38,43 @@ def append(connection: Connection, event: Event) -> RecordedEvent:
     return read_event(body, leaf)
 
 
-def wants_signature(event: Event) -> bool:
-    """Say whether the head is signed after this event."""
-    return event.type in SIGNED or (event.type is EventType.STATE and State(event.data["to"]).is_end)
+def wants_signature(connection: Connection, events: Sequence[Event]) -> bool:
+    """Say whether the head is signed after these events; the very first one is, so that no ledger is without a head."""
+    if not events:
+        return False
+    return any(
+        event.type in SIGNED or (event.type is EventType.STATE and State(event.data["to"]).is_end) for event in events
+    ) or not connection.scalar(select(func.count()).select_from(checkpoints))
 
 
-def sign_head(
-    connection: Connection, signer: Signer, origin: str, anchored: Checkpoint | None, at: datetime
-) -> str | None:
+def rows(connection: Connection, change: str | None = None) -> tuple[Row, ...]:
+    """Return the rows of the ledger as they are stored, those of one change if it is named."""
+    query = select(ledger).order_by(ledger.c.seq)
+    if change is not None:
+        query = query.where(ledger.c.change == change)
+    found = connection.execute(query)
+    return tuple(Row(row.seq, row.change, row.prev_hash, row.leaf_hash, row.body) for row in found)
+
+
+def leaves(connection: Connection, size: int) -> tuple[bytes, ...]:
+    """Return the leaf hashes of the first `size` events."""
+    query = select(ledger.c.leaf_hash).where(ledger.c.seq <= size).order_by(ledger.c.seq)
+    return tuple(connection.scalars(query))
+
+
+def heads(connection: Connection) -> tuple[str, ...]:
+    """Return all signed heads, the smallest first."""
+    return tuple(connection.scalars(select(checkpoints.c.note).order_by(checkpoints.c.size)))
+
+
+class Signed(NamedTuple):
+    """Hold a signed head and the time of the last event under it."""
+
+    note: str
+    at: datetime
+
+
+def sign_head(connection: Connection, signer: Signer, origin: str, anchored: Checkpoint | None) -> Signed | None:
     """Sign the head and keep the note; return it, or None where this head is signed already.
 
     The new tree is grown from the last signed one, whose signature and edge are checked first, by the rows after it.
@@ -49,7 +82,8 @@ def sign_head(
     """
     key = signer.key(origin)
     last = connection.execute(select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)).first()
-    size, edge = 0, ()
+    size = 0
+    edge: tuple[bytes, ...] = ()
     if last:
         try:
             head = open_checkpoint(last.note, [key])
@@ -58,28 +92,29 @@ def sign_head(
                 f"the last signed head of the ledger (size {last.size}) does not hold under this key: {error}",
                 hint="run `passgate ledger verify`; if the key was replaced, bring the old one back",
             ) from error
-        size, edge = last.size, tuple(last.edge[at : at + HASH] for at in range(0, len(last.edge), HASH))
+        size, edge = last.size, tuple(last.edge[cut : cut + HASH] for cut in range(0, len(last.edge), HASH))
         if (head.origin, head.size, head.root) != (origin, size, edge_root(edge)) or len(edge) != size.bit_count():
             raise RecordError("the last signed head of the ledger was altered", hint="run `passgate ledger verify`")
-    rows = connection.execute(
-        select(ledger.c.seq, ledger.c.leaf_hash).where(ledger.c.seq > size).order_by(ledger.c.seq)
+    new = connection.execute(
+        select(ledger.c.seq, ledger.c.leaf_hash, ledger.c.body).where(ledger.c.seq > size).order_by(ledger.c.seq)
     ).all()
-    if anchored and anchored.size > size + len(rows):
+    if anchored and anchored.size > size + len(new):
         raise RecordError(
-            f"the ledger holds {size + len(rows)} events, but {anchored.size} were signed before: it was cut, or an "
+            f"the ledger holds {size + len(new)} events, but {anchored.size} were signed before: it was cut, or an "
             "old backup was restored. Nothing was signed or recorded",
             hint="restore the newest backup, then run `passgate ledger verify`",
         )
-    if not rows:
+    if not new:
         return None
-    for row in rows:
+    for row in new:
         if row.seq != size + 1:
             raise RecordError(f"the ledger lacks event {size + 1}", hint="run `passgate ledger verify`")
         edge = grow(edge, size, row.leaf_hash)
         size = row.seq
+    at = read_event(new[-1].body, new[-1].leaf_hash).at
     note = signer.sign(Checkpoint(origin, size, edge_root(edge)))
     connection.execute(insert(checkpoints).values(size=size, at=at, note=note, edge=b"".join(edge)))
-    return note
+    return Signed(note, at)
 
 
 class AnchorFile:
@@ -121,9 +156,9 @@ class AnchorFile:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def append(self, note: str, at: datetime) -> None:
+    def append(self, head: Signed) -> None:
         """Append one head and force it to the disk."""
-        line = anchor_line(note, time_text(at)).encode()
+        line = anchor_line(head.note, time_text(head.at)).encode()
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             end = os.fstat(handle).st_size

@@ -20,7 +20,10 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from passgate.errors import ConflictError, RecordError, UnknownNameError
 from passgate.ledger.canonical import read_event, time_text
+from passgate.ledger.evidence import EvidenceData
+from passgate.ledger.note import Checkpoint, VerifierKey
 from passgate.ledger.signer import Signer
+from passgate.ledger.verify import Finding, Proven, verify
 from passgate.model.change import (
     TRANSITIONS,
     Actor,
@@ -340,6 +343,44 @@ class Store:
             rows = connection.execute(query.order_by(ledger.c.seq).limit(limit))
             return tuple(read_event(row.body, row.leaf_hash) for row in rows)
 
+    @property
+    def verifier_key(self) -> VerifierKey | None:
+        """Return the public half of the key that this store signs with, if it signs."""
+        return self._signer.key(self.origin) if self._signer else None
+
+    def verify(self, keys: Sequence[VerifierKey] = (), anchors: Sequence[str] = ()) -> Finding | Proven:
+        """Check the whole ledger, with our own key and anchor file where no others are given."""
+        own = self.verifier_key
+        known = keys or ((own,) if own else ())
+        # Copies, then heads, then rows: what is recorded between two of these readings is then no finding.
+        copies = anchors or (self._anchors.lines() if self._anchors else ())
+        with self._database.reading() as connection:
+            heads = record.heads(connection)
+            rows = record.rows(connection)
+        return verify(rows, heads, known, copies)
+
+    def evidence_data(self, change_id: str) -> EvidenceData:
+        """Gather what the evidence of a change is made of, under a head that covers all of its events."""
+        with self._writing(sign=True) as write:
+            change = _change_in(write.connection, change_id)
+        copies = self._anchors.lines() if self._anchors else ()
+        with self._database.reading() as connection:
+            notes = record.heads(connection)
+            if not notes:
+                raise RecordError(
+                    "there is no signed head of the ledger, so there is no evidence",
+                    hint="write the evidence where the signing key is: in Passgate's service",
+                )
+            size = Checkpoint.of(notes[-1].rpartition("\n\n")[0] + "\n").size
+            return EvidenceData(
+                change=change_id,
+                plan=change.plan,
+                rows=tuple(row for row in record.rows(connection, change_id) if row.seq <= size),
+                leaves=record.leaves(connection, size),
+                note=notes[-1],
+                anchors=copies,
+            )
+
     # What the faces need to remember
 
     def cursor(self, name: str) -> int:
@@ -405,29 +446,27 @@ class Store:
             return connection.scalar(select(tokens.c.person).where(tokens.c.sha256 == _sha256(token)))
 
     @contextmanager
-    def _writing(self) -> Iterator[_Write]:
+    def _writing(self, *, sign: bool = False) -> Iterator[_Write]:
         """Open the writer's transaction; sign, anchor and wake the listeners when events were appended."""
-        note = None
+        head = None
         with self._database.writing() as connection:
             write = _Write(connection)
             yield write
-            last = write.events[-1] if write.events else None
-            if last and self._signer and any(record.wants_signature(event) for event in write.events):
+            if self._signer and (sign or record.wants_signature(connection, write.events)):
                 anchored = None
                 if self._anchors:
                     self._anchors.require_writable()
                     anchored = self._anchors.newest(self._signer, self.origin)
-                note = record.sign_head(connection, self._signer, self.origin, anchored, last.at)
-        if last is None:
-            return
-        if note and self._anchors:
+                head = record.sign_head(connection, self._signer, self.origin, anchored)
+        if head and self._anchors:
             try:
-                self._anchors.append(note, last.at)
+                self._anchors.append(head)
             except OSError as error:
                 # The events are committed and signed; the next head that reaches the file covers these as well.
                 log.warning("a signed head of the ledger did not reach %s: %s", self._anchors.path, error.strerror)
-        for listener in self.listeners:
-            listener()
+        if write.events:
+            for listener in self.listeners:
+                listener()
 
 
 class _Write:

@@ -1,0 +1,516 @@
+"""Check one Passgate evidence file, on any machine with Python 3.11 and nothing else.
+
+    python verify.py evidence.zip 'passgate.example/prod+1a2b3c4d+AbCd...'
+
+The second argument is the verifier key, taken from a place that you trust: a key that came with the file would prove
+nothing. It says what is wrong, in which file, and exits with 1; or what was proven, and exits with 0.
+This file uses the standard library only and is put into every evidence file as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+STEP_EVENTS = ("step.intent", "step.attempt_failed", "step.outcome", "undo.intent", "undo.outcome")
+FACT_EVENTS = {"restore.saved": "restore-point", "guest.proof": "guest-proof"}
+FIXED = {
+    "manifest.json", "plan.json", "plan.txt", "policy.json", "decisions.json", "steps.jsonl", "events.jsonl",
+    "checkpoint.txt", "anchors.txt", "verify.py",
+}  # fmt: skip
+CLOCK_SLACK = timedelta(minutes=2)
+"""How far the clocks of two writers may be apart before the order of their times is a finding."""
+
+ENDS = frozenset({"done", "denied", "expired", "withdrawn", "void", "undone", "stopped"})
+_BEFORE = frozenset({"withdrawn", "void", "stopped"})
+NEXT = {
+    "requested": _BEFORE | {"planned"},
+    "planned": _BEFORE | {"waiting", "approved"},
+    "waiting": _BEFORE | {"approved", "denied", "expired"},
+    "approved": _BEFORE | {"scheduled", "applying", "expired"},
+    "scheduled": _BEFORE | {"applying", "expired"},
+    "applying": frozenset({"done", "undone", "stopped", "void"}),
+} | {end: frozenset() for end in ENDS}
+"""What may follow what; a test keeps it the same as the engine's own table."""
+
+
+class BadEvidenceError(Exception):
+    """Raised with the file that is wrong and the reason."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Hold what an evidence file proves."""
+
+    change: str
+    origin: str
+    digest: str
+    approved_by: tuple[str, ...]
+    end: str
+    ended_at: str
+    events: int
+    tree_size: int
+
+    @property
+    def words(self) -> str:
+        """Say it in one paragraph."""
+        voted = ", ".join(self.approved_by) or "nobody (none was needed, or it never came to that)"
+        return (
+            f"{self.change} ended as {self.end} at {self.ended_at}. Approved by {voted}, on the plan {self.digest}. "
+            f"All {self.events} events of it are in the ledger {self.origin}, which held {self.tree_size} events and "
+            "was signed with the given key. Not proven: that what was recorded is true, and that the ledger lives on."
+        )
+
+
+# Signatures: Ed25519 after RFC 8032, section 6. It only verifies, so it need not be constant in time.
+
+_P = 2**255 - 19
+_Q = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, -1, _P) % _P
+_ROOT = pow(2, (_P - 1) // 4, _P)
+_Point = tuple[int, int, int, int]
+
+
+def _add(one: _Point, two: _Point) -> _Point:
+    a = (one[1] - one[0]) * (two[1] - two[0]) % _P
+    b = (one[1] + one[0]) * (two[1] + two[0]) % _P
+    c = 2 * one[3] * two[3] * _D % _P
+    d = 2 * one[2] * two[2] % _P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+def _times(factor: int, point: _Point) -> _Point:
+    found: _Point = (0, 1, 1, 0)
+    while factor:
+        if factor & 1:
+            found = _add(found, point)
+        point = _add(point, point)
+        factor >>= 1
+    return found
+
+
+def _point(raw: bytes) -> _Point | None:
+    y = int.from_bytes(raw, "little")
+    sign, y = y >> 255, y & ((1 << 255) - 1)
+    if y >= _P:
+        return None
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
+    x = pow(square, (_P + 3) // 8, _P)
+    if (x * x - square) % _P:
+        x = x * _ROOT % _P
+    if (x * x - square) % _P or (not x and sign):
+        return None
+    if x & 1 != sign:
+        x = _P - x
+    return x, y, 1, x * y % _P
+
+
+_BASE = _point((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
+
+
+def ed25519_verifies(public: bytes, text: bytes, signature: bytes) -> bool:
+    """Say whether the key made that signature over that text."""
+    if (len(public), len(signature)) != (32, 64):
+        return False
+    key, nonce, scalar = _point(public), _point(signature[:32]), int.from_bytes(signature[32:], "little")
+    if key is None or nonce is None or _BASE is None or scalar >= _Q:
+        return False
+    hashed = int.from_bytes(hashlib.sha512(signature[:32] + public + text).digest(), "little") % _Q
+    left, right = _times(scalar, _BASE), _add(nonce, _times(hashed, key))
+    return not ((left[0] * right[2] - right[0] * left[2]) % _P or (left[1] * right[2] - right[1] * left[2]) % _P)
+
+
+# Tree heads and proofs: C2SP signed notes, RFC 6962 trees.
+
+
+class Head(NamedTuple):
+    """Hold a tree head: which ledger, how many events, which root."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+def open_head(note: str, key: str) -> Head:
+    """Return a signed tree head; ValueError says what is wrong with it."""
+    try:
+        name, key_id, encoded = key.strip().split("+", 2)
+        raw_key = base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise ValueError("the given key is not of the form name+1a2b3c4d+AbCd...") from error
+    if raw_key[:1] != b"\x01" or hashlib.sha256(name.encode() + b"\n" + raw_key).hexdigest()[:8] != key_id:
+        raise ValueError("the given key is damaged: its id does not belong to it")
+    text, blank, lines = note.rpartition("\n\n")
+    text += "\n"
+    if not blank or not lines.endswith("\n"):
+        raise ValueError("it is no signed note")
+    for line in lines[:-1].split("\n"):
+        prefix = f"\u2014 {name} "
+        if not line.startswith(prefix):
+            continue
+        raw = base64.b64decode(line.removeprefix(prefix), validate=True)
+        if raw[:4].hex() != key_id:
+            continue
+        if not ed25519_verifies(raw_key[1:], text.encode(), raw[4:]):
+            raise ValueError("its signature is wrong: what it says was altered after it was signed")
+        origin, size, root, end = text.split("\n")
+        if end or not size.isdecimal():
+            raise ValueError("it is no tree head")
+        return Head(origin, int(size), base64.b64decode(root, validate=True))
+    raise ValueError("it is not signed with the given key")
+
+
+def included(body: bytes, index: int, proof: list[bytes], head: Head) -> bool:
+    """Say whether the proof leads from that event to that root (RFC 9162, 2.1.3.2)."""
+    if not 0 <= index < head.size:
+        return False
+    at, last, found = index, head.size - 1, hashlib.sha256(b"\x00" + body).digest()
+    for other in proof:
+        if not last:
+            return False
+        if at & 1 or at == last:
+            found = hashlib.sha256(b"\x01" + other + found).digest()
+            while at and not at & 1:
+                at, last = at >> 1, last >> 1
+        else:
+            found = hashlib.sha256(b"\x01" + found + other).digest()
+        at, last = at >> 1, last >> 1
+    return not last and found == head.root
+
+
+def plain(value: Any) -> bytes:
+    """Write JSON as RFC 8785 does, for values without fractions."""
+
+    def ordered(inner: Any) -> Any:
+        if isinstance(inner, dict):
+            return {key: ordered(inner[key]) for key in sorted(inner, key=lambda key: key.encode("utf-16-be"))}
+        return [ordered(each) for each in inner] if isinstance(inner, list) else inner
+
+    return json.dumps(ordered(value), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object in which a key stands twice: readers differ in which one they take."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+# The story: hashes may be fine while what they cover is not.
+
+
+@dataclass
+class _Told:
+    """Hold what the events of one change said so far."""
+
+    requester: str
+    state: str = "requested"
+    digest: str = ""
+    terms: dict[str, Any] = field(default_factory=dict)
+    approve_by: str = ""
+    execute_by: str = ""
+    votes: dict[str, str] = field(default_factory=dict)
+    last: str = "0"
+
+
+class Story:
+    """Follow events in their order and say what must not have happened."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, _Told] = {}
+        self.open_intents: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self._newest: datetime | None = None
+
+    def wrong(self, event: dict[str, Any]) -> str | None:
+        """Take in the next event; return what is wrong with it, in words."""
+        now = datetime.fromisoformat(event["at"])
+        newest, self._newest = self._newest, max(now, self._newest or now)
+        if newest and now < newest - CLOCK_SLACK:
+            return f"its time {event['at']} is before that of an earlier event: a clock ran backwards"
+        told = self.told.get(event["change"])
+        if told is None:
+            if event["type"] == "change.requested":
+                self.told[event["change"]] = _Told(event["actor"]["person"], last=event["seq"])
+                return None if event["before"] == "0" else "events of this change that came before it are missing"
+            if event["change"].startswith("CHG-"):
+                return f"{event['change']} was never requested"
+            return None
+        if event["before"] != told.last:
+            return f"event {event['before']} of this change should come before it, and does not"
+        told.last = event["seq"]
+        return self._of_change(event, told)
+
+    def _of_change(self, event: dict[str, Any], told: _Told) -> str | None:
+        data, kind = event["data"], event["type"]
+        if kind == "change.requested":
+            return "this change was requested twice"
+        if kind == "change.planned":
+            if told.state != "requested":
+                return f"a plan was put into a change that was {told.state}"
+            told.state, told.digest, told.terms = "planned", data["digest"], data["terms"]
+            told.approve_by = data.get("approve_by") or ""
+        elif kind == "decision.recorded":
+            return self._decision(event, told)
+        elif kind == "change.state":
+            return self._move(event, told)
+        elif kind in STEP_EVENTS:
+            return self._step(event, told)
+        return None
+
+    @staticmethod
+    def _decision(event: dict[str, Any], told: _Told) -> str | None:
+        data, terms, votes = event["data"], told.terms, told.votes
+        person = data["person"]
+        wrongs = (
+            (told.state not in {"planned", "waiting"}, f"decided while the change was {told.state}"),
+            (data["digest"] != told.digest, "decided on another plan than the one of this change"),
+            (person == told.requester, "decided on a change of their own"),
+            (person not in terms.get("voters", ()), "decided without being entitled to"),
+            (person in votes, "decided twice"),
+            (bool(told.approve_by) and event["at"] > told.approve_by, f"decided too late, after {told.approve_by}"),
+        )
+        for is_wrong, what in wrongs:
+            if is_wrong:
+                return f"{person} {what}"
+        votes[person] = data["verdict"]
+        return None
+
+    @staticmethod
+    def _move(event: dict[str, Any], told: _Told) -> str | None:
+        data, terms = event["data"], told.terms
+        verdicts = list(told.votes.values())
+        if data["from"] != told.state or data["to"] not in NEXT.get(told.state, ()):
+            return f"it says {data['from']} became {data['to']}, but the change was {told.state}"
+        told.state = data["to"]
+        if told.state == "approved":
+            told.execute_by = data.get("execute_by") or ""
+            if not terms.get("pre_authorised"):
+                if verdicts.count("approve") < terms.get("approvals", 1):
+                    return f"it was approved with {verdicts.count('approve')} of {terms.get('approvals', 1)} approvals"
+                if verdicts.count("deny") >= terms.get("denials", 1):
+                    return "it was approved although it was denied"
+        if told.state == "applying" and told.execute_by and event["at"] > told.execute_by:
+            return f"it was begun after its approval had run out ({told.execute_by})"
+        return None
+
+    def _step(self, event: dict[str, Any], told: _Told) -> str | None:
+        data, kind = event["data"], event["type"]
+        place = (event["change"], kind.partition(".")[0], str(data.get("index", "")))
+        if data.get("digest", told.digest) != told.digest:
+            return "a step was done under another plan than the approved one"
+        if kind.endswith(".intent"):
+            if told.state != "applying":
+                return f"a step was begun while the change was {told.state}: nobody had allowed it"
+            self.open_intents[place] = (int(event["seq"]), str(data.get("title", "")))
+        elif kind == "step.outcome" and place not in self.open_intents and data.get("state") != "not needed":
+            return "a step has an outcome, but nobody said before that it would be done"
+        elif kind.endswith(".outcome"):
+            self.open_intents.pop(place, None)
+        return None
+
+
+# The evidence file.
+
+
+def plan_words(plan: dict[str, Any]) -> str:
+    """Write a plan as people read it."""
+    if not plan:
+        return "No plan was made.\n"
+    lines = [plan["title"], f"Runbook {plan['runbook']}, target {plan['target']}, risk {plan['risk']}", ""]
+    lines += ["What it means for others:", *(f"  {each}" for each in plan["impact"]), ""] if plan["impact"] else []
+    warnings = [check for check in plan["checks"] if not check["met"]]
+    lines += ["Warnings:", *(f"  {check['code']}: {check['saw']}" for check in warnings), ""] if warnings else []
+    for step in plan["steps"]:
+        lines.append(f"{step['index'] + 1}. {step['title']}" + ("" if step["needed"] else "  (nothing to do)"))
+        lines += [f"   now: {step['before']}", *([f"   then: {step['after']}"] if step["needed"] else [])]
+        lines += [f"   impact: {step['impact']}"] if step["impact"] else []
+        lines += [f"   to take it back: {step['undo']}"] if step["undo"] else []
+    return "\n".join(lines) + "\n"
+
+
+def plan_digest(plan: dict[str, Any]) -> str:
+    """Return the digest that decisions are bound to, from the plan itself."""
+    meaning = {
+        "runbook": plan["runbook"],
+        "target": plan["target"],
+        "resources": sorted(plan["resources"]),
+        "warnings": sorted(check["code"] for check in plan["checks"] if not check["met"]),
+        "steps": [{key: value for key, value in step.items() if key != "index"} for step in plan["steps"]],
+        "impact": plan["impact"],
+    }
+    return "sha256:" + hashlib.sha256(plain(meaning)).hexdigest()
+
+
+def told_by(events: list[dict[str, Any]]) -> dict[str, bytes]:
+    """Return the files that only repeat what the events say, for people who look for one thing."""
+    planned = [event for event in events if event["type"] == "change.planned"]
+    votes = [event for event in events if event["type"] == "decision.recorded"]
+    steps = [event for event in events if event["type"] in STEP_EVENTS]
+    view = [event["data"] | {"seq": event["seq"], "at": event["at"]} for event in votes]
+    files = {
+        "policy.json": plain(planned[0]["data"]["terms"] if planned else {}),
+        "decisions.json": plain(view),
+        "steps.jsonl": b"".join(plain(event) + b"\n" for event in steps),
+    }
+    for event in events:
+        if event["type"] in FACT_EVENTS:
+            files[f"facts/{FACT_EVENTS[event['type']]}-{event['seq']}.json"] = plain(event["data"])
+    return files
+
+
+def read_bundle(path: Path) -> dict[str, bytes]:
+    """Return the files in the evidence file, after checking names, sizes and hashes against its manifest."""
+    files = _unpack(path)
+    if "manifest.json" not in files:
+        raise BadEvidenceError("manifest.json", "it is missing")
+    try:
+        listed = {entry["name"]: entry for entry in json.loads(files["manifest.json"])["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadEvidenceError("manifest.json", "it can't be read") from error
+    for name in sorted(FIXED - {"manifest.json"} | set(listed)):
+        if name not in files:
+            raise BadEvidenceError(name, "it is missing")
+    for name in sorted(set(files) - {"manifest.json"}):
+        if name not in listed:
+            raise BadEvidenceError(name, "it is in the file, but not in its manifest")
+        seen = {"name": name, "sha256": hashlib.sha256(files[name]).hexdigest(), "size": str(len(files[name]))}
+        if listed[name] != seen:
+            raise BadEvidenceError(name, "it is not the one that the manifest lists: it was altered or exchanged")
+    return files
+
+
+def _unpack(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            names = bundle.namelist()
+            files = {name: bundle.read(name) for name in names}
+    except (OSError, EOFError, NotImplementedError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadEvidenceError(path.name, f"it can't be read: {error}") from error
+    if len(files) != len(names):
+        raise BadEvidenceError(path.name, "a name stands in it twice")
+    return files
+
+
+def check(path: Path, key: str) -> Evidence:
+    """Return what the evidence file proves under that key, or raise BadEvidenceError."""
+    files = read_bundle(path)
+    with _naming("checkpoint.txt"):
+        note = files["checkpoint.txt"].decode()
+        head = open_head(note, key)
+    with _naming("events.jsonl"):
+        bodies = files["events.jsonl"].splitlines()
+        events = [_event(body) for body in bodies]
+        told = _follow(events)
+    proofs = [f"proofs/{event['seq']}.tlog-proof" for event in events]
+    for proof, event, body in zip(proofs, events, bodies, strict=True):
+        with _naming(proof):
+            _check_proof(files.get(proof), note, body, int(event["seq"]), head)
+    with _naming("plan.json"):
+        plan = json.loads(files["plan.json"], object_pairs_hook=once)
+        digest = plan_digest(plan) if plan else ""
+        _require(files["plan.json"] == plain(plan) and digest == told.digest, "it is not the plan that was decided on")
+    views = told_by(events) | {"plan.txt": plan_words(plan).encode()}
+    for name, content in views.items():
+        with _naming(name):
+            _require(files.get(name) == content, "it does not say what the recorded events say")
+    with _naming("anchors.txt"):
+        _check_anchors(files["anchors.txt"].decode(), key, head)
+    for name in sorted(set(files) - FIXED - set(proofs) - set(views)):
+        raise BadEvidenceError(name, "nothing of this name belongs into an evidence file")
+    votes = tuple(sorted(person for person, verdict in told.votes.items() if verdict == "approve"))
+    ended = next(event["at"] for event in reversed(events) if event["type"] == "change.state")
+    return Evidence(events[0]["change"], head.origin, told.digest, votes, told.state, ended, len(events), head.size)
+
+
+@contextmanager
+def _naming(file: str) -> Iterator[None]:
+    """Turn whatever is wrong in here into a finding on that file."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadEvidenceError(file, str(error) or "it can't be read") from error
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def _event(body: bytes) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(body, object_pairs_hook=once)
+    if plain(event) != body:
+        raise ValueError("an event is not written in its canonical form")
+    return event
+
+
+def _check_proof(proof: bytes | None, note: str, body: bytes, seq: int, head: Head) -> None:
+    if proof is None:
+        raise ValueError("it is missing")
+    path, _, signed = proof.decode().partition("\n\n")
+    header, index, *hashes = path.split("\n")
+    if header != PROOF_HEADER or index != f"index {seq - 1}" or signed != note:
+        raise ValueError("it is a proof for something else")
+    if not included(body, seq - 1, [base64.b64decode(each, validate=True) for each in hashes], head):
+        raise ValueError(f"it does not lead from event {seq} to the signed root: that event is not in this ledger")
+
+
+def _follow(events: list[dict[str, Any]]) -> _Told:
+    story = Story()
+    for event in events:
+        if event["change"] != events[0]["change"]:
+            raise ValueError(f"event {event['seq']} belongs to another change")
+        wrong = story.wrong(event)
+        if wrong:
+            raise ValueError(f"event {event['seq']}: {wrong}")
+    if not events:
+        raise ValueError("it holds no event")
+    told = story.told.get(events[0]["change"])
+    if told is None or told.state not in ENDS:
+        raise ValueError("the change has no end here: the last events are missing")
+    return told
+
+
+def _check_anchors(text: str, key: str, head: Head) -> None:
+    for line in text.splitlines():
+        _, origin, size, root, signature = line.split(" ")
+        copy = open_head(f"{origin}\n{size}\n{root}\n\n\u2014 {origin} {signature}\n", key)
+        _require(copy.origin == head.origin, f"{copy.origin} is another ledger")
+        _require(
+            copy.size != head.size or copy == head, f"two ledgers of {head.size} events were signed: it was forked"
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Check the evidence file that the command line names."""
+    if len(arguments) != len(("evidence file", "key")):
+        print(__doc__)  # noqa: T201 - this file is a program of its own
+        return 2
+    try:
+        evidence = check(Path(arguments[0]), arguments[1])
+    except BadEvidenceError as error:
+        print(f"NOT PROVEN. {error}", file=sys.stderr)  # noqa: T201 - as above
+        return 1
+    print(evidence.words)  # noqa: T201 - as above
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
