@@ -1,0 +1,290 @@
+"""Let tests and the demo look into the lab and disturb it, over HTTP with a bearer token.
+
+    GET  /state        VMs, hosts and their USB devices as they are now
+    GET  /mutations    every call over any wire that asked to change something, oldest first
+    POST /faults       the fields of hardware.Fault; {"clear": true} forgets all
+    POST /unplug       {"host", "path"}                  pull a USB device out
+    POST /plug         {"host", "path", ...}             put one back (into another port with "to"), or a new one in
+    POST /arbitrator   {"host", "running", "autostart"}
+    POST /service      {"host", "service", "running"}    TSM-SSH not running: the shell refuses connections
+    POST /vm           {"vm", ...}                       set power, question, template and what else SETTABLE has
+    POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
+    POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
+    POST /slack/{act}  act as a person (click, say, ...), see the workspace (state), order faults (faults)
+    POST /reset        put the world back as it was at the start, and forget faults and mutations
+
+An answer is JSON; a request that can't be carried out gets status 409 (or 400) and `{"error": why}`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hmac
+import json
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualUsb
+from passgate.lab.inventory_seed import seeded_world
+from passgate.lab.slack import ActError, SlackServer
+from passgate.lab.world import World
+
+Json = dict[str, Any]
+START_TIME = 10.0
+SETTABLE = (
+    "annotation", "connection", "fault_tolerance", "hardware_version", "power", "question", "template",
+    "tools_installed",
+)  # fmt: skip
+"""What POST /vm may set of a VM."""
+
+
+class Control:
+    """Carry out what the control API is asked, on the world and on Slack."""
+
+    def __init__(self, world: World, slack: SlackServer) -> None:
+        self._world = world
+        self._slack = slack
+        self._pulled: dict[tuple[str, str], HostUsb] = {}
+
+    def state(self, _: Json) -> Json:
+        """Return VMs, hosts and their USB devices as they are now."""
+        world = self._world
+        with world.lock:
+            return {
+                "version": world.version,
+                "vms": [_vm_state(world, vm) for vm in world.vms],
+                "hosts": [_host_state(world, host) for host in world.hosts],
+            }
+
+    def mutations(self, _: Json) -> Json:
+        """Return every call that asked to change something."""
+        with self._world.lock:
+            return {"mutations": [{**asdict(one), "at": one.at.isoformat()} for one in self._world.mutations]}
+
+    def faults(self, asked: Json) -> Json:
+        """Order a fault, or forget all."""
+        if asked.get("clear"):
+            self._world.clear_faults()
+        else:
+            self._world.inject(Fault(**asked))
+        return {}
+
+    def unplug(self, asked: Json) -> Json:
+        """Pull a USB device out, and remember it so that it can be put back."""
+        host = self._world.host(asked["host"])
+        device = self._world.unplug(host, asked["path"])
+        self._pulled[host.name, device.path] = device
+        return _usb_state(device)
+
+    def plug(self, asked: Json) -> Json:
+        """Put a device back that was pulled out, into another port if asked, or a new one in."""
+        host, path = self._world.host(asked["host"]), str(asked["path"]).removeprefix("path:")
+        device = self._pulled.pop((host.name, path), None)
+        if device is None:
+            fields: Json = {key: value for key, value in asked.items() if key not in {"host", "to", "path"}}
+            fields.update({key: tuple(fields[key]) for key in ("families", "speeds") if key in fields})
+            device = HostUsb(path=path, **fields)
+        self._world.plug(host, device, asked.get("to"))
+        return _usb_state(device)
+
+    def arbitrator(self, asked: Json) -> Json:
+        """Start or stop a host's arbitrator, or set whether it starts at boot."""
+        host = self._world.host(asked["host"])
+        if "autostart" in asked:
+            host.arbitrator_autostart = bool(asked["autostart"])
+        if "running" in asked:
+            (self._world.start_arbitrator if asked["running"] else self._world.stop_arbitrator)(host)
+        return _host_state(self._world, host)
+
+    def service(self, asked: Json) -> Json:
+        """Start or stop a host's service."""
+        with self._world.lock:
+            service = self._world.host(asked["host"]).services[asked["service"]]
+            service.running = bool(asked["running"])
+            self._world.changed()
+        return {"running": service.running}
+
+    def vm(self, asked: Json) -> Json:
+        """Set fields of a VM, as somebody else's change would."""
+        vm = self._world.vm(asked["vm"])
+        wanted = {key: value for key, value in asked.items() if key != "vm"}
+        if strangers := wanted.keys() - set(SETTABLE):
+            raise ValueError(f"{', '.join(sorted(strangers))} can't be set; these can: {', '.join(SETTABLE)}")
+        with self._world.lock:
+            if "power" in wanted:
+                self._world.set_power(vm, wanted.pop("power"))
+            vars(vm).update(wanted)
+            self._world.touch(vm)
+            return _vm_state(self._world, vm)
+
+    def rename_vm(self, asked: Json) -> Json:
+        """Give a VM another name."""
+        vm = self._world.vm(asked["vm"])
+        with self._world.lock:
+            vm.name = str(asked["name"])
+            self._world.touch(vm)
+            return _vm_state(self._world, vm)
+
+    def add_vm(self, asked: Json) -> Json:
+        """Add a VM that is like another one but off and without USB devices."""
+        world = self._world
+        model = world.vm(asked.get("like", "win-02"))
+        with world.lock:
+            number = 1 + max(int(vm.ref.rpartition("-")[2]) for vm in world.vms)
+            vm = copy.copy(model)
+            vm.ref, vm.name, vm.power = f"vm-{number}", str(asked["name"]), "poweredOff"
+            vm.uuid, vm.instance_uuid = _numbered(model.uuid, number), _numbered(model.instance_uuid, number)
+            vm.devices = [copy.copy(one) for one in model.devices if not isinstance(one, VirtualUsb)]
+            vm.extra_config, vm.recent_tasks = dict(model.extra_config), []
+            vm.host = world.host(asked["host"]) if "host" in asked else model.host
+            world.vms.append(vm)
+            world.touch(vm)
+            return _vm_state(world, vm)
+
+    def slack(self, asked: Json) -> Json:
+        """Pass on to the workspace."""
+        kind = asked.pop("act")
+        if kind == "state":
+            return self._slack.state()
+        if kind == "faults":
+            self._slack.order(**asked)
+            return {}
+        return self._slack.act(kind, **asked)
+
+    def reset(self, _: Json) -> Json:
+        """Put the world back as it was at the start; its objects stay the same ones, because the wires hold them."""
+        world = self._world
+        with world.lock:
+            fresh = seeded_world(world.settings)
+            fresh.close()
+            hosts = {host.ref: host for host in world.hosts}
+            vms = {vm.ref: vm for vm in world.vms}
+            for host in fresh.hosts:
+                vars(hosts[host.ref]).update(vars(host))
+            for vm in fresh.vms:
+                vars(vms.setdefault(vm.ref, vm)).update({**vars(vm), "host": hosts[vm.host.ref]})
+            world.vms[:] = [vms[vm.ref] for vm in fresh.vms]
+            self._pulled.clear()
+            world.mutations.clear()
+            world.clear_faults()
+            world.changed()
+        self._slack.clear_faults()
+        return {}
+
+
+class ControlServer:
+    """Serve the control API on loopback, in a thread of its own."""
+
+    def __init__(self, control: Control, token: str) -> None:
+        self._token = token
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        routes = [
+            Route("/state", self._serve(control.state)),
+            Route("/mutations", self._serve(control.mutations)),
+            Route("/slack/{act}", self._serve(control.slack), methods=["POST"]),
+            *(
+                Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
+                for act in (
+                    control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
+                    control.rename_vm, control.add_vm, control.reset,
+                )
+            ),
+        ]  # fmt: skip
+        guard = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+        app = Starlette(routes=routes, middleware=[guard])
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._listener],), name="lab-control", daemon=True
+        )
+
+    def start(self) -> None:
+        """Listen, and return when the server answers."""
+        self._thread.start()
+        deadline = time.monotonic() + START_TIME
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the lab's control API did not start")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(START_TIME)
+        self._listener.close()
+
+    def _serve(self, act: Callable[[Json], Json]) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+                return JSONResponse({"error": "send the lab's control token as a bearer"}, status_code=403)
+            try:
+                body = await request.body()
+                asked = {**(json.loads(body) if body else {}), **request.path_params}
+                # In a thread: the world's lock may be held for a while, and Slack answers on a loop of its own.
+                return JSONResponse(await run_in_threadpool(act, asked))
+            except (LookupError, ActError) as error:
+                return JSONResponse({"error": " ".join(map(str, error.args))}, status_code=409)
+            except (ValueError, TypeError) as error:
+                return JSONResponse({"error": f"that can't be read: {error}"}, status_code=400)
+
+        return serve
+
+
+def _numbered(uuid: str, number: int) -> str:
+    return f"{uuid[:-4]}{number:04x}"
+
+
+def _usb_state(one: HostUsb) -> Json:
+    return {**asdict(one), "id": f"{one.vendor:04x}:{one.product:04x}", "families": list(one.families)}
+
+
+def _vm_state(world: World, vm: LabVm) -> Json:
+    return {
+        "ref": vm.ref,
+        "name": vm.name,
+        "uuid": vm.instance_uuid,
+        "host": vm.host.name,
+        "power": vm.power,
+        "tools_running": world.tools_running(vm),
+        "hardware_version": vm.hardware_version,
+        "controllers": [one.kind for one in vm.devices if one.kind in {"xhci", "ehci"}],
+        "usb": [
+            {
+                "key": entry.key,
+                "pattern": entry.pattern,
+                "hostname": entry.hostname,
+                "connected": world.is_connected(entry),
+                "device": f"{entry.device.vendor:04x}:{entry.device.product:04x}" if entry.device else None,
+                "serial": entry.device.serial if entry.device else None,
+            }
+            for entry in vm.usb
+        ],
+    }
+
+
+def _host_state(world: World, host: LabHost) -> Json:
+    users = {id(offer.device): offer.user.name for offer in world.offered_usb(host) if offer.user}
+    return {
+        "ref": host.ref,
+        "name": host.name,
+        "arbitrator": "running" if host.arbitrator_running else "stopped",
+        "autostart": host.arbitrator_autostart,
+        "usb": [{**_usb_state(one), "used_by": users.get(id(one))} for one in host.usb],
+    }
