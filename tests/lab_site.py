@@ -1,0 +1,150 @@
+"""Start a whole lab for tests: a process of its own on free ports, in a temporary home, with a config that speaks of it.
+
+lab = Lab.start(tmp_path)           # fast: power, boot and connection take next to no time
+config = load_config(lab.config)    # the shipped config/, whose references are found in lab.home
+lab.control.unplug("esx-01.lab.example", "0/1/3")
+lab.stop()                          # or `with Lab.start(tmp_path) as lab:`
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from passgate.lab import lifecycle
+
+SHIPPED = Path(__file__).parents[1] / "config"
+FAST = {"power_seconds": 0.05, "boot_seconds": 0.1, "reconfigure_seconds": 0.02, "connect_seconds": 0.02}
+Json = dict[str, Any]
+
+
+class LabError(Exception):
+    """Raised when the lab's control API refuses a request; says why."""
+
+
+class LabControl:
+    """Speak to the lab's control API; paths and words are those of `passgate.lab.control`."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def get(self, path: str) -> Json:
+        """Read from the control API."""
+        return self._answer(self._http.get(path))
+
+    def post(self, path: str, **asked: Any) -> Json:
+        """Ask the control API for something."""
+        return self._answer(self._http.post(path, json=asked))
+
+    def state(self) -> Json:
+        """Return VMs, hosts and their USB devices as they are now."""
+        return self.get("/state")
+
+    def vm(self, name: str) -> Json:
+        """Return the state of the first VM of that name (or managed object id)."""
+        return next(one for one in self.state()["vms"] if name in {one["name"], one["ref"]})
+
+    def host(self, name: str) -> Json:
+        """Return the state of that host, named in full or by its first label (`esx-01`)."""
+        return next(one for one in self.state()["hosts"] if name in {one["name"], one["name"].split(".")[0]})
+
+    def mutations(self) -> list[Json]:
+        """Return every call that asked to change something, oldest first: at, wire, method, object, user, accepted."""
+        found: list[Json] = self.get("/mutations")["mutations"]
+        return found
+
+    def fault(self, method: str, fault: str = "", **how: Any) -> None:
+        """Let the next calls of a method fail; fields are those of `passgate.lab.hardware.Fault`."""
+        self.post("/faults", method=method, fault=fault, **how)
+
+    def clear_faults(self) -> None:
+        """Forget all faults of vCenter and the shells."""
+        self.post("/faults", clear=True)
+
+    def unplug(self, host: str, path: str) -> Json:
+        """Pull the USB device at that path out of the host."""
+        return self.post("/unplug", host=host, path=path)
+
+    def plug(self, host: str, path: str, **device: Any) -> Json:
+        """Put a device back that was pulled out (into another port: `to`), or a new one in."""
+        return self.post("/plug", host=host, path=path, **device)
+
+    def arbitrator(self, host: str, *, running: bool) -> Json:
+        """Start or stop a host's arbitrator behind Passgate's back."""
+        return self.post("/arbitrator", host=host, running=running)
+
+    def service(self, host: str, service: str, *, running: bool) -> Json:
+        """Start or stop a service of a host; a shell whose `TSM-SSH` does not run refuses connections."""
+        return self.post("/service", host=host, service=service, running=running)
+
+    def set_vm(self, vm: str, **fields: Any) -> Json:
+        """Set power, question, template, fault_tolerance ... of a VM, as somebody else's change would."""
+        return self.post("/vm", vm=vm, **fields)
+
+    def rename_vm(self, vm: str, name: str) -> Json:
+        """Give a VM another name."""
+        return self.post("/rename-vm", vm=vm, name=name)
+
+    def add_vm(self, name: str, **how: Any) -> Json:
+        """Add a VM on `host` with the hardware of `like`."""
+        return self.post("/add-vm", name=name, **how)
+
+    def slack(self, act: str, **asked: Any) -> Json:
+        """Act in the Slack workspace: click, say, state, faults."""
+        return self.post(f"/slack/{act}", **asked)
+
+    def reset(self) -> None:
+        """Put the world back as it was at the start, and forget faults and mutations."""
+        self.post("/reset")
+
+    @staticmethod
+    def _answer(response: httpx.Response) -> Json:
+        answer: Json = response.json()
+        if response.is_error:
+            raise LabError(answer["error"])
+        return answer
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab that runs in a process of its own. `home` is a Passgate home, `config` a config folder for it."""
+
+    home: Path
+    config: Path
+    control: LabControl
+    status: lifecycle.LabStatus
+
+    @classmethod
+    def start(cls, home: Path, *, fast: bool = True) -> Self:
+        """Start a lab in that home; `fast` lets power operations, boots and connections take next to no time."""
+        config = home / "config"
+        shutil.copytree(SHIPPED, config, dirs_exist_ok=True)
+        if fast:
+            text = "".join(f"{name}: {seconds}\n" for name, seconds in FAST.items())
+            (config / "lab.yaml").write_text(text, encoding="utf-8")
+        status = lifecycle.start(home, config)
+        token = (home / "lab/control.token").read_text(encoding="utf-8").strip()
+        return cls(home, config, LabControl(status.control, token), status)
+
+    def read(self, name: str) -> str:
+        """Return what one of the lab's files below home/lab says."""
+        return (self.home / "lab" / name).read_text(encoding="utf-8").removesuffix("\n")
+
+    def stop(self) -> None:
+        """Stop the lab."""
+        self.control.close()
+        lifecycle.stop(self.home)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
