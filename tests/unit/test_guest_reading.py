@@ -68,7 +68,7 @@ def test_windows_disk_that_is_offline_is_told_offline() -> None:
     """SAN policy may leave a disk offline: that is reported, and a NUL is no drive letter."""
     disk = {"Number": 1, "UniqueId": f"{STORAGE}:WIN-01", "IsOffline": True, "OperationalStatus": "Offline"}
     parts = [{"DiskNumber": 1, "DriveLetter": "\0"}]
-    [seen] = of_windows(windows(pnp=[pnp(STICK)], disks=[disk], partitions=parts))
+    [seen] = of_windows(windows(pnp=[pnp(STICK), pnp(STORAGE)], disks=[disk], partitions=parts))
     assert [(one.state, one.where) for one in seen.disks] == [("Offline", "")]
 
 
@@ -77,6 +77,17 @@ def test_windows_leaves_out_hubs_mice_interfaces_and_children() -> None:
     rows = [r"USB\VID_0E0F&PID_0003\6&1&0&5", r"USB\VID_0E0F&PID_0002\6&1&0&6", r"USB\ROOT_HUB30\5&1&0&0"]
     rows += [r"USB\VID_046D&PID_082D&MI_00\7&1&0&0000", r"USB\VID_1D6B&PID_0003\1", STORAGE]
     assert of_windows(windows(pnp=[pnp(row) for row in rows])) == ()
+
+
+def test_windows_disk_of_a_device_without_serial_is_found_by_its_parent() -> None:
+    """Path and parent tie a disk to its device where no serial does, with and without a like device beside it."""
+    one, two = (rf"USB\VID_18A5&PID_0302\6&2A6C1F8D&0&{port}" for port in (1, 2))
+    child = r"USBSTOR\DISK&VEN_VERBATIM&PROD_STORE_N_GO&REV_5.00\7&3B1D5A0&0"
+    disk = {"Number": 1, "Path": "\\\\?\\" + child.lower().replace("\\", "#") + "#{53f56307}"}
+    rows = [pnp(one), pnp(two), pnp(child, "Verbatim STORE N GO USB Device")]
+    seen = of_windows(windows(pnp=rows, disks=[disk], parents=[{"InstanceId": child, "Data": two}]))
+    assert [len(device.disks) for device in seen] == [0, 1]
+    assert seen[1].name == "Verbatim STORE N GO USB Device"
 
 
 def test_windows_disk_of_another_stick_is_not_claimed() -> None:
@@ -145,7 +156,7 @@ ROW = st.fixed_dictionaries(
     {},
     optional={
         key: JSON | st.sampled_from([STICK, STORAGE, 1])
-        for key in ("InstanceId", "FriendlyName", "Status", "Number", "SerialNumber", "UniqueId", "DiskNumber", "Size")
+        for key in ("InstanceId", "FriendlyName", "Status", "Number", "SerialNumber", "UniqueId", "DiskNumber", "Path")
     },
 )
 

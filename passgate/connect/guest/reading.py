@@ -32,42 +32,51 @@ def of_windows(text: str) -> tuple[GuestUsb, ...]:
         if letter := _word(row, "DriveLetter"):
             letters.setdefault(_word(row, "DiskNumber"), []).append(f"{letter}:")
     disks = tuple(_windows_disk(row, letters) for row in _rows(answer.get("disks")))
-    return tuple(_outside(_windows_device(row, pnp, disks) for row in pnp))
+    parents = {_word(row, "InstanceId").upper(): _word(row, "Data").upper() for row in _rows(answer.get("parents"))}
+    return tuple(_outside(_windows_device(row, pnp, parents, disks) for row in pnp))
 
 
 def _windows_device(
-    row: dict[str, Any], pnp: tuple[dict[str, Any], ...], disks: tuple[tuple[GuestDisk, str], ...]
+    row: dict[str, Any],
+    pnp: tuple[dict[str, Any], ...],
+    parents: dict[str, str],
+    disks: tuple[tuple[GuestDisk, set[str]], ...],
 ) -> GuestUsb | None:
     """Return the device of a PnP row; None for interfaces of a device, children and root hubs."""
-    found = INSTANCE.match(_word(row, "InstanceId"))
+    instance = _word(row, "InstanceId")
+    found = INSTANCE.match(instance)
     if not found:
         return None
     # Without a serial Windows makes the third part up, and marks that with an ampersand.
     serial = None if "&" in found[3] else found[3]
-    child = next((one for one in pnp if serial and _is_child(_word(one, "InstanceId"), serial)), row)
+    children = {child for child, parent in parents.items() if parent == instance.upper()}
+    if not children and serial:
+        children = {one for other in pnp if _bears(one := _word(other, "InstanceId").upper(), serial)}
+    drive = next((one for one in pnp if _word(one, "InstanceId").upper() in children), row)
     return GuestUsb(
         vendor=int(found[1], 16),
         product=int(found[2], 16),
         serial=serial,
-        name=_word(child, "FriendlyName") or _word(row, "FriendlyName"),
+        name=_word(drive, "FriendlyName") or _word(row, "FriendlyName"),
         status=_word(row, "Status"),
-        disks=tuple(disk for disk, unique in disks if serial and _has_serial(disk, unique, serial)),
-    )
+        disks=tuple(
+            disk for disk, instances in disks
+            if instances & children or (serial and disk.serial.upper() == serial.upper())
+        ),
+    )  # fmt: skip
 
 
-def _is_child(instance: str, serial: str) -> bool:
+def _bears(instance: str, serial: str) -> bool:
     r"""Say whether `USBSTOR\DISK&VEN_..\<serial>&0` bears that serial."""
-    kind, _, rest = instance.upper().partition("\\")
-    return kind == "USBSTOR" and rest.rpartition("\\")[2].rpartition("&")[0] == serial.upper()
+    return instance.startswith("USBSTOR\\") and instance.rpartition("\\")[2].rpartition("&")[0] == serial.upper()
 
 
-def _has_serial(disk: GuestDisk, unique: str, serial: str) -> bool:
-    r"""Compare by the disk's serial, or by its unique id, which is its USBSTOR instance and `:<computer>`."""
-    return disk.serial.upper() == serial.upper() or _is_child(unique.partition(":")[0], serial)
+def _windows_disk(row: dict[str, Any], letters: dict[str, list[str]]) -> tuple[GuestDisk, set[str]]:
+    r"""Return the disk and the PnP instances that it may be.
 
-
-def _windows_disk(row: dict[str, Any], letters: dict[str, list[str]]) -> tuple[GuestDisk, str]:
-    """Return the disk and its unique id. Offline (SAN policy of Server editions) is told, never changed."""
+    Its path is its instance in other letters, `\\?\usbstor#disk&ven_..#<serial>&0#{class}`; its unique id mostly is
+    `<instance>:<computer>`. A disk that is offline (SAN policy of Server editions) is told so, and never changed.
+    """
     number = _word(row, "Number")
     disk = GuestDisk(
         name=f"Disk {number}",
@@ -76,7 +85,8 @@ def _windows_disk(row: dict[str, Any], letters: dict[str, list[str]]) -> tuple[G
         where=", ".join(letters.get(number, ())),
         serial=_word(row, "SerialNumber"),
     )
-    return disk, _word(row, "UniqueId")
+    path = _word(row, "Path").upper().removeprefix("\\\\?\\").rpartition("#")[0].replace("#", "\\")
+    return disk, {path, _word(row, "UniqueId").upper().partition(":")[0]} - {""}
 
 
 def of_linux(text: str) -> tuple[GuestUsb, ...]:

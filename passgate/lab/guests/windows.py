@@ -83,10 +83,9 @@ class _Machine:
         self._computer = vm.name.upper()
         self._controllers = {device.kind for device in vm.devices} & {"ehci", "xhci"}
         self._devices = devices
-        self._storage = [device for device in devices if "storage" in device.families]
         self.cmdlets: dict[str, powershell.Cmdlet] = {
             "get-pnpdevice": self._get_pnp, "get-disk": self._get_disk, "get-partition": self._get_partition,
-            "get-volume": self._get_volume,
+            "get-volume": self._get_volume, "get-pnpdeviceproperty": self._get_property,
         }  # fmt: skip
 
     def _get_pnp(self, named: Row, _: list[Any]) -> list[Any]:
@@ -96,15 +95,28 @@ class _Machine:
         asked = {key: named[key.casefold()] for key in rows[0] if key.casefold() in named} if rows else {}
         return [row for row in rows if all(powershell.like(row[key], value) for key, value in asked.items())]
 
+    def _get_property(self, named: Row, objects: list[Any]) -> list[Any]:
+        parents = {_usbstor(one, port): _instance(one, port) for port, one in self._storage()}
+        rows = [
+            {"InstanceId": one.get("InstanceId"), "KeyName": "DEVPKEY_Device_Parent", "Type": "String", "Data": parent}
+            for one in objects
+            if (parent := parents.get(one.get("InstanceId")))
+        ]
+        return _chosen(rows, "KeyName", named.get("keyname"), [])
+
     def _get_disk(self, named: Row, _: list[Any]) -> list[Any]:
         system = _disk(0, "VMware Virtual disk", SYSTEM_DISK) | {"BusType": "SAS", "PartitionStyle": "GPT"}
-        rows = [system, *(self._usb_disk(number, one) for number, one in enumerate(self._storage, start=1))]
+        rows = [system, *(self._usb_disk(number, *one) for number, one in enumerate(self._storage(), start=1))]
         return _chosen(rows, "Number", named.get("number"), [])
 
-    def _usb_disk(self, number: int, device: HostUsb) -> Row:
-        unique = f"{_usbstor(device, number)}:{self._computer}"
+    def _storage(self) -> list[tuple[int, HostUsb]]:
+        return [(port, one) for port, one in enumerate(self._devices, start=1) if "storage" in one.families]
+
+    def _usb_disk(self, number: int, port: int, device: HostUsb) -> Row:
+        instance = _usbstor(device, port)
+        path = "\\\\?\\" + instance.lower().replace("\\", "#") + "#{53f56307-b6bf-11d0-94f2-00a0c91efb8b}"
         row = _disk(number, f"{device.name} USB Device", disk_size(device))
-        return row | {"SerialNumber": device.serial or "", "UniqueId": unique}
+        return row | {"SerialNumber": device.serial or "", "UniqueId": f"{instance}:{self._computer}", "Path": path}
 
     def _get_partition(self, named: Row, objects: list[Any]) -> list[Any]:
         rows = [
@@ -149,18 +161,22 @@ def _disk(number: int, name: str, size: int) -> Row:
 
 def _pnp(device: HostUsb, port: int) -> list[Row]:
     """Return the device's own row and those of its children."""
-    # Windows makes the last part up for a device without a serial, and marks that with ampersands.
-    last = (device.serial or f"6&2A6C1F8D&0&{port}").upper()
-    instance = f"USB\\VID_{device.vendor:04X}&PID_{device.product:04X}\\{last}"
+    instance = _instance(device, port)
     if "storage" in device.families:
         child = _row(f"{device.name} USB Device", "DiskDrive", _usbstor(device, port))
         return [_row("USB Mass Storage Device", "USB", instance), child]
     family = next((one for one in device.families if one in CLASSES), "")
     kind, name = CLASSES.get(family, ("USB", ""))
     if family == "video":
-        part = instance.replace("\\" + last, f"&MI_00\\7&1F0A2B3C&0&000{port}")
+        part = instance.rpartition("\\")[0] + f"&MI_00\\7&1F0A2B3C&0&000{port}"
         return [_row("USB Composite Device", "USB", instance), _row(device.name, kind, part)]
     return [_row(name or device.name, kind, instance)]
+
+
+def _instance(device: HostUsb, port: int) -> str:
+    """Return the instance id; for a device without a serial Windows makes the last part up, marked by ampersands."""
+    last = (device.serial or f"6&2A6C1F8D&0&{port}").upper()
+    return f"USB\\VID_{device.vendor:04X}&PID_{device.product:04X}\\{last}"
 
 
 def _usbstor(device: HostUsb, port: int) -> str:
