@@ -1,9 +1,8 @@
-"""Start a whole lab for tests: a process of its own on free ports, in a temporary home, with a config that speaks of it.
+"""Start a whole lab for tests: a process of its own, in a temporary home, with a config that speaks of it.
 
-lab = Lab.start(tmp_path)           # fast: power, boot and connection take next to no time
-config = load_config(lab.config)    # the shipped config/, whose references are found in lab.home
-lab.control.unplug("esx-01.lab.example", "0/1/3")
-lab.stop()                          # or `with Lab.start(tmp_path) as lab:`
+`with Lab.start(tmp_path) as lab:` takes free ports, and next to no time for power, boot and connection. Then
+`load_config(lab.config)` is the shipped config/, whose references are found in `lab.home`, and `lab.control` looks into
+the lab and disturbs it: `lab.control.unplug("esx-01.lab.example", "0/1/3")`.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class LabControl:
         """Read from the control API."""
         return self._answer(self._http.get(path))
 
-    def post(self, path: str, **asked: Any) -> Json:
+    def post(self, path: str, /, **asked: Any) -> Json:
         """Ask the control API for something."""
         return self._answer(self._http.post(path, json=asked))
 
