@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from passgate.errors import RecordError
 from passgate.ledger.canonical import NO_PREV, event_bytes, read_event, time_text
-from passgate.ledger.note import BadNoteError, Checkpoint, anchor_line, anchored_note, open_checkpoint
+from passgate.ledger.note import BadNoteError, Checkpoint, VerifierKey, anchor_line, anchored_note, open_checkpoint
 from passgate.ledger.signer import Signer
 from passgate.ledger.tree import edge_root, grow, leaf_hash
 from passgate.ledger.verify import Row
@@ -127,25 +127,39 @@ class AnchorFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def lines(self) -> tuple[str, ...]:
-        """Return all lines, the oldest first; a last line that was only half written is left out."""
+    def lines(self, tail: int | None = None) -> tuple[str, ...]:
+        """Return the lines, the oldest first, only those in the last bytes if a number is given.
+
+        A last line that was only half written is left out, and so is one that `tail` cuts.
+        """
         try:
-            whole, _, _ = self.path.read_text(errors="replace").rpartition("\n")
+            with self.path.open("rb") as file:
+                start = max(0, file.seek(0, os.SEEK_END) - tail) if tail else 0
+                file.seek(start)
+                text = file.read().decode(errors="replace")
         except FileNotFoundError:
             return ()
         except OSError as error:
             raise self._unusable(error) from error
-        return tuple(line for line in whole.split("\n") if line)
+        lines = text.split("\n")[1 if start else 0 : -1]
+        return tuple(line for line in lines if line)
 
-    def newest(self, signer: Signer, origin: str) -> Checkpoint | None:
-        """Return the largest head that we signed among the last lines."""
-        heads = []
-        for line in self.lines()[-20:]:
+    def heads(self, key: VerifierKey, tail: int | None = None) -> Iterator[tuple[str, Checkpoint]]:
+        """Return the lines that this key signed for its own ledger.
+
+        A foreign or torn line says nothing about our ledger and is left out here; verify reports it.
+        """
+        for line in self.lines(tail):
             try:
-                heads.append(open_checkpoint(anchored_note(line), [signer.key(origin)]))
+                head = open_checkpoint(anchored_note(line), [key])
             except BadNoteError:
-                continue  # A foreign or torn line says nothing about our log; verify reports it.
-        return max((head for head in heads if head.origin == origin), key=lambda head: head.size, default=None)
+                continue
+            if head.origin == key.name:
+                yield line, head
+
+    def newest(self, key: VerifierKey) -> Checkpoint | None:
+        """Return the largest head among the last few lines; writers may have swapped the order of neighbours."""
+        return max((head for _, head in self.heads(key, tail=1024)), key=lambda head: head.size, default=None)
 
     def require_writable(self) -> None:
         """Raise RecordError where a line could not be appended, before anything is committed."""

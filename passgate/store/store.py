@@ -363,7 +363,6 @@ class Store:
         """Gather what the evidence of a change is made of, under a head that covers all of its events."""
         with self._writing(sign=True) as write:
             change = _change_in(write.connection, change_id)
-        copies = self._anchors.lines() if self._anchors else ()
         with self._database.reading() as connection:
             notes = record.heads(connection)
             if not notes:
@@ -372,14 +371,22 @@ class Store:
                     hint="write the evidence where the signing key is: in Passgate's service",
                 )
             size = Checkpoint.of(notes[-1].rpartition("\n\n")[0] + "\n").size
+            rows = tuple(row for row in record.rows(connection, change_id) if row.seq <= size)
             return EvidenceData(
                 change=change_id,
                 plan=change.plan,
-                rows=tuple(row for row in record.rows(connection, change_id) if row.seq <= size),
+                rows=rows,
                 leaves=record.leaves(connection, size),
                 note=notes[-1],
-                anchors=copies,
+                anchors=self._copies(range(rows[0].seq, size + 1)),
             )
+
+    def _copies(self, sizes: range) -> tuple[str, ...]:
+        """Return the lines of the anchor file that we signed over that many events."""
+        if not self._anchors or not self._signer:
+            return ()
+        heads = self._anchors.heads(self._signer.key(self.origin))
+        return tuple(line for line, head in heads if head.size in sizes)
 
     # What the faces need to remember
 
@@ -456,7 +463,7 @@ class Store:
                 anchored = None
                 if self._anchors:
                     self._anchors.require_writable()
-                    anchored = self._anchors.newest(self._signer, self.origin)
+                    anchored = self._anchors.newest(self._signer.key(self.origin))
                 head = record.sign_head(connection, self._signer, self.origin, anchored)
         if head and self._anchors:
             try:

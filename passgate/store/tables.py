@@ -143,6 +143,3 @@ checkpoints = Table(
     Column("note", Text, nullable=False),
     Column("edge", LargeBinary, nullable=False),
 )
-
-APPEND_ONLY = (ledger.name, checkpoints.name)
-"""Tables whose rows triggers keep from every update and delete."""
