@@ -47,7 +47,7 @@ def windows(script: str, output: str) -> Program:
     """Return a program for PowerShell under cmd.exe, the script encoded so that no shell in between reads it."""
     encoded = base64.b64encode(script.encode("utf-16-le")).decode("ascii")
     arguments = (
-        f"/c powershell -NoProfile -NonInteractive -EncodedCommand {encoded}"
+        f"/c powershell -NoProfile -NonInteractive -OutputFormat Text -EncodedCommand {encoded}"
         f' > "{partial(output)}" 2>&1 && move /y "{partial(output)}" "{output}"'
     )
     if len(arguments) > CMD_LIMIT:
