@@ -1,1 +1,1 @@
-"""The HTTP API of the service."""
+"""Offer the service over HTTP: JSON in, JSON out, and nothing decided here."""

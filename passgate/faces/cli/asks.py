@@ -1,0 +1,102 @@
+"""Make `passgate plan` and `passgate request` of the runbooks' own models; a new runbook needs no edit here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from cyclopts import App, Parameter
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from passgate.engine.catalogue import load
+from passgate.engine.steps import Runbook
+from passgate.errors import InputError, PassgateError
+from passgate.faces.cli import changes
+from passgate.faces.cli.terminal import Answer
+from passgate.settings.place import content
+
+Command = Callable[..., Iterator[Answer]]
+WAIT = inspect.Parameter(
+    "wait",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, Parameter(negative=(), help="Stay until the change has ended, and show its progress")],
+)
+
+
+def add_runbooks(app: App, verb: str) -> None:
+    """Give the app one command per runbook of the content."""
+    for slug, runbook in load(content()).items():
+        app.command(command(verb, runbook), name=slug)
+
+
+def command(verb: str, runbook: Runbook[Any]) -> Command:
+    """Return the command for a runbook, whose options are the fields of its ask."""
+
+    def run(*, wait: bool = False, **given: Any) -> Iterator[Answer]:
+        asked = checked(runbook, given)
+        if verb == "plan":
+            return changes.plan(runbook.slug, asked)
+        return changes.request(runbook.slug, asked, wait=wait)
+
+    options = [_option(name, info) for name, info in runbook.ask.model_fields.items()]
+    options += [WAIT] if verb == "request" else []
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined] # what inspect and cyclopts look for
+    run.__annotations__ = {one.name: one.annotation for one in options}
+    run.__name__ = runbook.slug
+    run.__doc__ = f"{runbook.title}.\n\n{runbook.description}"
+    return run
+
+
+def checked(runbook: Runbook[Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given as JSON, if the runbook's model takes it. Raises InputError that names the options."""
+    try:
+        ask = runbook.ask.model_validate(given)
+    except ValidationError as error:
+        raise _in_words(error, runbook) from None
+    asked: dict[str, Any] = ask.model_dump(mode="json", exclude_unset=True)
+    return asked
+
+
+def _in_words(error: ValidationError, runbook: Runbook[Any]) -> InputError:
+    mistakes, hints = [], []
+    for one in error.errors(include_url=False):
+        option = "--" + ".".join(str(part) for part in one["loc"]).replace("_", "-")
+        cause = one.get("ctx", {}).get("error")
+        told = cause.message if isinstance(cause, PassgateError) else f"{one['input']!r}: {one['msg']}"
+        mistakes.append(f"{option}: {told}")
+        if isinstance(cause, PassgateError) and cause.hint:
+            hints.append(cause.hint)
+    see = f"`passgate request {runbook.slug} --help` describes each option."
+    return InputError("\n".join(mistakes), hint=" ".join((*hints, see)), subject=runbook.slug)
+
+
+def _option(name: str, info: FieldInfo) -> inspect.Parameter:
+    is_flag = info.annotation is bool and not info.default
+    words = ". ".join(text for text in (info.description or info.title,) if text)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if info.is_required() else info.get_default(call_default_factory=True),
+        annotation=Annotated[cli_type(info.annotation), Parameter(help=words, negative=() if is_flag else None)],
+    )
+
+
+def cli_type(annotation: Any) -> Any:
+    """Return the type whose text a person would write: flags, numbers, choices, lists; all else is text."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    inner = [cli_type(part) for part in parts if part is not NoneType] if origin is not Literal else []
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return Literal[tuple(member.value for member in annotation)]
+    if origin is Annotated:
+        return inner[0]
+    if origin in {Union, UnionType}:
+        one = inner[0] if len(set(inner)) == 1 else str
+        return one | None if NoneType in parts else one
+    if origin in {list, tuple, set, frozenset}:
+        return list[inner[0]]  # type: ignore[valid-type] # made at run time
+    return annotation if origin is Literal or annotation in {bool, int, float} else str

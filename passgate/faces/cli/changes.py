@@ -1,0 +1,251 @@
+"""Ask for changes, decide on them, and follow them, through the service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from passgate.errors import InputError, UnreachableError
+from passgate.faces.cli import words
+from passgate.faces.cli.client import Service
+from passgate.faces.cli.terminal import Answer
+
+LOOK_SECONDS = 20.0
+"""How long the service holds one question for news."""
+
+SILENCE_SECONDS = 120.0
+"""How long a watch lives with a service that does not answer; it may just be starting anew."""
+
+NOT_MET = 3
+
+ChangeId = Annotated[str, Parameter(help="Id of the change, such as CHG-0042")]
+Reason = Annotated[str, Parameter(help="Why, for the people concerned and for the record")]
+
+
+def plan(runbook: str, ask: dict[str, Any]) -> Iterator[Answer]:
+    """Yield the plan; nothing is filed and nothing touched."""
+    told = Service().post("v1", "plans", body={"runbook": runbook, "ask": ask})
+    stops = [check for check in told["plan"]["checks"] if not check["met"] and check["severity"] == "stop"]
+    lines = [
+        *words.plan_lines(told["plan"], told["digest"], told["terms"]),
+        "Such a change would be refused: see the checks that are not met."
+        if stops
+        else "This was a dry run: nothing was filed and nothing touched.",
+    ]
+    yield Answer(lines, told, NOT_MET if stops else 0)
+
+
+def request(runbook: str, ask: dict[str, Any], *, wait: bool) -> Iterator[Answer]:
+    """File a change and yield its plan; with `wait`, go on until it has ended."""
+    change = Service().post("v1", "changes", body={"runbook": runbook, "ask": ask})
+    lines = list(words.change_lines(change))
+    if wait:
+        yield Answer(lines)
+        yield from _followed(change["id"], show_events=False)
+    else:
+        yield Answer([*lines, *_how_to_go_on(change)], change)
+
+
+def watch(change: ChangeId) -> Iterator[Answer]:
+    """Show a change's progress as it happens, until it has ended; the exit code tells the ends apart.
+
+    done 0, denied 10, expired 11, withdrawn 12, void 13, undone 14, stopped 15.
+    """
+    yield from _followed(change, show_events=True)
+
+
+def approve(
+    change: ChangeId,
+    *,
+    reason: Reason = "",
+    digest: Annotated[str | None, Parameter(help="The plan that you saw; another one is not approved")] = None,
+) -> Iterator[Answer]:
+    """Approve the plan of a change."""
+    yield _decided(change, "approve", reason, digest)
+
+
+def deny(
+    change: ChangeId,
+    *,
+    reason: Reason,
+    digest: Annotated[str | None, Parameter(help="The plan that you saw")] = None,
+) -> Iterator[Answer]:
+    """Deny a change; the reason is told to who asked for it."""
+    if not reason.strip():
+        raise InputError("A denial needs a reason.", hint='Say why: --reason "...".', subject="reason")
+    yield _decided(change, "deny", reason, digest)
+
+
+def withdraw(change: ChangeId, *, reason: Reason = "") -> Iterator[Answer]:
+    """Take a change back before it is carried out."""
+    told = Service().post("v1", "changes", change, "withdraw", body={"reason": reason})
+    yield Answer([f"{told['id']} is {told['state']}."], told)
+
+
+def list_changes(
+    *,
+    state: Annotated[list[str] | None, Parameter(help="Only changes in this state; may be repeated")] = None,
+    limit: Annotated[int, Parameter(help="How many, the newest first")] = 50,
+) -> Iterator[Answer]:
+    """List changes, the newest first."""
+    told = Service().get("v1", "changes", state=state or [], limit=limit)
+    rows = [
+        (
+            one["id"],
+            one["state"],
+            one["runbook"],
+            (one["plan"] or {}).get("target") or one["ask"].get("vm", ""),
+            one["requester"]["person"],
+            words.moment(one["created_at"]),
+        )
+        for one in told["changes"]
+    ]
+    head = ("CHANGE", "STATE", "RUNBOOK", "TARGET", "ASKED BY", "WHEN")
+    yield Answer(words.table(head, rows) if rows else ["There are no such changes."], told)
+
+
+def show(change: ChangeId) -> Iterator[Answer]:
+    """Show a change with its plan, decisions and progress."""
+    told = Service().get("v1", "changes", change)
+    lines = words.change_lines(told["change"], told["decisions"], told["journal"])
+    yield Answer([*lines, *_how_to_go_on(told["change"])], told)
+
+
+def runbook_list() -> Iterator[Answer]:
+    """List the runbooks that this site has."""
+    from passgate.engine.catalogue import load
+    from passgate.settings.place import content
+
+    found = [{"slug": one.slug, "title": one.title, "risk": one.risk.value} for one in load(content()).values()]
+    rows = [(one["slug"], one["risk"], one["title"]) for one in found]
+    yield Answer(words.table(("RUNBOOK", "RISK", "WHAT IT DOES"), rows), {"runbooks": found})
+
+
+def runbook_show(
+    runbook: Annotated[str, Parameter(help="Name of the runbook, such as usb-attach")],
+) -> Iterator[Answer]:
+    """Show what a runbook does and what it asks."""
+    from passgate.engine.catalogue import Catalogue
+    from passgate.settings.place import content
+
+    found = Catalogue(content()).runbook(runbook)
+    schema = found.ask.model_json_schema()
+    needed = schema.get("required", [])
+    rows = [
+        (
+            f"--{name.replace('_', '-')}",
+            "needed" if name in needed else "",
+            one.get("description", one.get("title", "")),
+        )
+        for name, one in schema["properties"].items()
+    ]
+    lines = [
+        f"{found.slug}  {found.title}",
+        f"  Risk: {found.risk.value}",
+        *(f"  {line}" for line in found.description.splitlines()),
+        "What it asks:",
+        *(f"  {line.rstrip()}" for line in words.table(("OPTION", "", "MEANING"), rows)),
+        f"Try it on paper: passgate plan {found.slug} ...",
+    ]
+    data = {"slug": found.slug, "title": found.title, "description": found.description, "risk": found.risk.value}
+    yield Answer(lines, {**data, "ask": schema})
+
+
+def usb_list(*, host: Annotated[str | None, Parameter(help="Only this host")] = None) -> Iterator[Answer]:
+    """List the USB devices of the hosts, read now, with who uses them."""
+    told = Service().get("v1", "usb", host=host)
+    lines: list[str] = []
+    for one in told["hosts"]:
+        lines.append(f"{one['name']}  (arbitrator {one['arbitrator']})")
+        if one["shell_error"]:
+            lines.append(f"  Its shell can't be read: {one['shell_error']}")
+        rows = [
+            (
+                f"  {device['vendor']:04x}:{device['product']:04x}",
+                f"path:{device['path']}" if device["path"] else "",
+                f"serial:{device['serial']}" if device["serial"] else "",
+                device["name"] or ", ".join(device["families"]),
+                _use(device),
+            )
+            for device in one["usb"]
+        ]
+        lines += words.table(("  ID", "PATH", "SERIAL", "NAME", "USE"), rows) if rows else ["  no USB devices"]
+    yield Answer(lines or ["No hosts were read."], told)
+
+
+def evidence_fetch(change: ChangeId) -> Iterator[Answer]:
+    """Fetch the evidence of a change from the service into the current folder."""
+    from pathlib import Path
+
+    name, data = Service().fetch("v1", "changes", change, "evidence")
+    path = Path(name)
+    if path.exists() and path.read_bytes() != data:
+        raise InputError(f"{path} is there already and differs.", hint="Move it away first.", subject=str(path))
+    path.write_bytes(data)
+    yield Answer([f"Wrote {path}. Check it with: passgate evidence verify {path}"], {"path": str(path)})
+
+
+def _decided(change: str, verdict: str, reason: str, digest: str | None) -> Answer:
+    service = Service()
+    seen = digest or service.get("v1", "changes", change)["change"]["digest"]
+    body = {"verdict": verdict, "reason": reason, "digest": seen}
+    told = service.post("v1", "changes", change, "decisions", body=body)
+    return Answer([f"Your decision on {told['id']} is recorded. It is {told['state']} now."], told)
+
+
+def _followed(change_id: str, *, show_events: bool) -> Iterator[Answer]:
+    """Yield what happens to a change until it has ended; a service that starts anew meanwhile is waited for."""
+    from passgate.model.change import EXIT_CODES, State
+
+    service = Service()
+    told = service.get("v1", "changes", change_id)
+    after = 0
+    silent_since: float | None = None
+    while True:
+        try:
+            events = service.get("v1", "changes", change_id, "events", after=after, wait=LOOK_SECONDS)["events"]
+            told = told if events else service.get("v1", "changes", change_id)
+        except UnreachableError:
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > SILENCE_SECONDS:
+                raise
+            time.sleep(1)
+            continue
+        silent_since = None
+        for event in events:
+            after = max(after, event["seq"])
+            line = words.event_line(event)
+            yield Answer([line] if line else [], event if show_events else None)
+        ended = any(one["type"] == "change.state" and State(one["data"]["to"]).is_end for one in events)
+        if ended or State(told["change"]["state"]).is_end:
+            break
+    told = service.get("v1", "changes", change_id)
+    end = State(told["change"]["state"])
+    yield Answer(_end_lines(told), told, EXIT_CODES.get(end, 1))
+
+
+def _end_lines(told: dict[str, Any]) -> list[str]:
+    change = told["change"]
+    lines = [f"{change['id']} is {change['state']}. {words.AFTERWARDS.get(change['state'], '')}".rstrip()]
+    lines += [f"  {change['outcome']}"] if change["outcome"] else []
+    return [*lines, f"  Details: passgate show {change['id']}"]
+
+
+def _how_to_go_on(change: dict[str, Any]) -> list[str]:
+    if change["ended_at"]:
+        return []
+    lines = ["How to go on:", f"  passgate watch {change['id']}      follow it"]
+    if change["state"] in {"planned", "waiting"} and change["terms"] and not change["terms"]["pre_authorised"]:
+        lines.append(f"  passgate approve {change['id']}    for {', '.join(change['terms']['voters'])}; or in Slack")
+    return [*lines, f"  passgate withdraw {change['id']}   take it back"]
+
+
+def _use(device: dict[str, Any]) -> str:
+    if device["used_by_name"] or device["used_by"]:
+        return f"used by {device['used_by_name'] or device['used_by']}"
+    if device["boots_host"]:
+        return "the host boots from it"
+    return "free" if device["offered"] else "not offered for passthrough"

@@ -1,0 +1,132 @@
+"""Ask Passgate's service over HTTP, with the standard library alone: the command line starts fast."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from passgate import errors
+from passgate.errors import AuthenticationError, PassgateError, UnreachableError
+from passgate.settings.place import home
+
+URL_FILE = "service.url"
+TOKEN_FILE = "token"  # noqa: S105 - the name of a file, not a secret
+PATIENCE = 180.0
+"""Seconds for one answer; planning reads a whole estate."""
+
+KINDS: dict[str, type[PassgateError]] = {
+    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PassgateError)
+}
+
+
+class Service:
+    """Speak to the service whose address is in Passgate's home, as the person whose token we have."""
+
+    def __init__(self, place: Path | None = None) -> None:
+        self._home = place or home()
+
+    @property
+    def url(self) -> str:
+        """Return where the service says that it listens, read anew, since a new start may take another port."""
+        path = self._home / URL_FILE
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except OSError:
+            raise UnreachableError(
+                f"Passgate's service is not running: {path} is not there.",
+                hint="Start it with `passgate up`; or set PASSGATE_HOME to the home of the one that runs.",
+                subject=str(path),
+            ) from None
+
+    def get(self, *path: str, **query: Any) -> Any:
+        """Return what the service shows there."""
+        return self._call("GET", path, query, None)
+
+    def health(self) -> Any:
+        """Return what the service says of itself; that needs no token."""
+        return json.loads(self._raw("GET", ("health",), {}, None, token="")[1])
+
+    def post(self, *path: str, body: dict[str, Any]) -> Any:
+        """Send it and return the answer."""
+        return self._call("POST", path, {}, body)
+
+    def fetch(self, *path: str) -> tuple[str, bytes]:
+        """Return the name and the bytes of a file."""
+        answer, data = self._raw("GET", path, {}, None)
+        name = answer.headers.get_filename() or path[-1]
+        return Path(name).name, data
+
+    def _call(self, method: str, path: tuple[str, ...], query: dict[str, Any], body: dict[str, Any] | None) -> Any:
+        return json.loads(self._raw(method, path, query, body)[1])
+
+    def _raw(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        query: dict[str, Any],
+        body: dict[str, Any] | None,
+        *,
+        token: str | None = None,
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        url = self.url
+        there = urlsplit(url)
+        kind = http.client.HTTPSConnection if there.scheme == "https" else http.client.HTTPConnection
+        where = there.path.rstrip("/") + "/" + "/".join(quote(part, safe="") for part in path)
+        asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
+        bearer = self._token() if token is None else token
+        headers = {"Authorization": f"Bearer {bearer}", "Passgate-Door": "cli", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection = kind(there.hostname or "", there.port, timeout=PATIENCE)
+            try:
+                payload = None if body is None else json.dumps(body).encode()
+                connection.request(method, f"{where}?{asked}" if asked else where, payload, headers)
+                answer = connection.getresponse()
+                data = answer.read()
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise UnreachableError(
+                f"Passgate's service does not answer at {url}.",
+                hint="Start it with `passgate up`."
+                + (f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""),
+                subject=url,
+            ) from None
+        if answer.status >= http.client.BAD_REQUEST:
+            raise _error(url, answer.status, data)
+        return answer, data
+
+    def _token(self) -> str:
+        path = self._home / TOKEN_FILE
+        token = os.environ.get("PASSGATE_TOKEN", "")
+        if not token and path.exists():
+            try:
+                token = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                raise AuthenticationError(f"Your token in {path} can't be read.", subject=str(path)) from None
+        token = token.strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise AuthenticationError(
+                "You have no token." if not token else "Your token is damaged: it holds characters that no token has.",
+                hint=f"Let an administrator run `passgate token issue PERSON`; put it into PASSGATE_TOKEN or {path}.",
+            )
+        return token
+
+
+def _error(url: str, status: int, data: bytes) -> PassgateError:
+    """Return the error that the service told, as the class that it was there."""
+    try:
+        told = json.loads(data)["error"]
+        kind = KINDS.get(told["code"], PassgateError)
+        return kind(told["message"], hint=told["hint"], subject=told["subject"])
+    except (ValueError, LookupError, TypeError):
+        return UnreachableError(
+            f"What answers at {url} is not Passgate's service (HTTP {status}).",
+            hint="Another program may have taken the port: run `passgate status`.",
+            subject=url,
+        )

@@ -1,0 +1,136 @@
+"""Run `passgate`: find the command, run it, write its answers, and turn every error into words and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from cyclopts import App, CycloptsError
+
+from passgate import __version__
+from passgate.errors import InputError, PassgateError
+from passgate.faces.cli import changes, doctor, processes, records
+from passgate.faces.cli.terminal import Answer, show, show_error
+
+BY_RUNBOOK = {
+    "plan": "Plan a change on paper: nothing is filed and nothing touched.",
+    "request": "File a change by running a runbook; it waits for the decisions that policy asks for.",
+}
+Command = Callable[..., Iterator[Answer]]
+COMMANDS: dict[str, Command] = {
+    "approve": changes.approve,
+    "deny": changes.deny,
+    "withdraw": changes.withdraw,
+    "list": changes.list_changes,
+    "show": changes.show,
+    "watch": changes.watch,
+    "up": processes.up,
+    "down": processes.down,
+    "status": processes.status,
+    "doctor": doctor.doctor,
+}
+GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
+    "runbook": ("Look at the runbooks of this site.", {"list": changes.runbook_list, "show": changes.runbook_show}),
+    "usb": ("Look at the USB devices of the hosts.", {"list": changes.usb_list}),
+    "lab": (
+        "Run the simulated datacenter.",
+        {"start": processes.lab_start, "stop": processes.lab_stop, "status": processes.lab_status},
+    ),
+    "ledger": ("Check the record of everything that happened.", {"verify": records.ledger_verify}),
+    "evidence": (
+        "Fetch and check the evidence of a change.",
+        {"fetch": changes.evidence_fetch, "verify": records.evidence_verify},
+    ),
+    "token": ("Give people access.", {"issue": records.token_issue}),
+}
+EPILOGUE = (
+    "With every command, --json writes only JSON to standard output.\n\n"
+    "Exit codes: 0 done, 1 not foreseen, 2 input, 3 check not met, 4 not allowed, 5 the world, 6 conflict, 7 record; "
+    "of a followed change: 10 denied, 11 expired, 12 withdrawn, 13 void, 14 undone, 15 stopped."
+)
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that can't show a VM's name is no reason to fail.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    words, as_json = _without_json(given)
+    try:
+        return _run(words, as_json=as_json)
+    except PassgateError as error:
+        show_error(error, as_json=as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was asked of the service goes on: see `passgate list`.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; keep the interpreter from complaining when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build(words: Sequence[str]) -> App:
+    """Return the command tree; runbooks are read only where the words lead to them."""
+    app = App(
+        name="passgate",
+        help="Run change-managed USB and PCI passthrough procedures on VMware hosts.",
+        help_epilogue=EPILOGUE,
+        version=f"passgate {__version__}",
+        result_action="return_value",
+    )
+    for verb, text in BY_RUNBOOK.items():
+        runbooks = App(name=verb, help=text)
+        if words[:1] == [verb]:
+            from passgate.faces.cli.asks import add_runbooks
+
+            add_runbooks(runbooks, verb)
+        app.command(runbooks)
+    for name, command in COMMANDS.items():
+        app.command(command, name=name)
+    for name, (text, commands) in GROUPS.items():
+        group = App(name=name, help=text)
+        for verb, command in commands.items():
+            group.command(command, name=verb)
+        app.command(group)
+    return app
+
+
+def _run(words: list[str], *, as_json: bool) -> int:
+    if any(not _is_text(word) for word in words):
+        raise InputError("The command line holds bytes that are not UTF-8.", hint="Check your terminal's encoding.")
+    app = build(words)
+    try:
+        answers = app(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise InputError(str(error).strip(), hint=f"See `{_path(error)} --help`.") from None
+    code = 0
+    for answer in answers if answers is not None else ():
+        show(answer, as_json=as_json)
+        code = answer.exit_code
+    return code
+
+
+def _without_json(given: list[str]) -> tuple[list[str], bool]:
+    """Take `--json` out, wherever it stands before a bare `--`."""
+    end = given.index("--") if "--" in given else len(given)
+    return [word for place, word in enumerate(given) if word != "--json" or place > end], "--json" in given[:end]
+
+
+def _path(error: CycloptsError) -> str:
+    return " ".join(("passgate", *(error.command_chain or ())))
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

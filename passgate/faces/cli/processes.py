@@ -1,0 +1,76 @@
+"""Start, stop and look at Passgate's own processes, and at those of the lab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from passgate.faces.cli.terminal import Answer
+from passgate.settings.place import config_dir, content, home
+
+
+def up() -> Iterator[Answer]:
+    """Start Passgate on this machine: its service, Prefect's server and the runner."""
+    from passgate.engine import lifecycle
+
+    yield _told("Passgate is up.", lifecycle.start(home(), content(), config_dir()))
+
+
+def down() -> Iterator[Answer]:
+    """Stop Passgate's processes. Changes stay, and go on when it is up again."""
+    from passgate.engine import lifecycle
+
+    yield _told("Passgate is down.", lifecycle.stop(home()))
+
+
+def status() -> Iterator[Answer]:
+    """Say which of Passgate's processes run, and where they listen."""
+    from passgate.engine import lifecycle
+
+    yield _told("Passgate's processes:", lifecycle.status(home()))
+
+
+def lab_start() -> Iterator[Answer]:
+    """Start the lab: a simulated vCenter with ESXi shells and guests, and a Slack workspace."""
+    from passgate.lab import lifecycle
+
+    yield _told("The lab is up.", lifecycle.start(home(), config_dir()))
+
+
+def lab_stop() -> Iterator[Answer]:
+    """Stop the lab. Its world is gone with it."""
+    from passgate.lab import lifecycle
+
+    yield _told("The lab is down.", lifecycle.stop(home()))
+
+
+def lab_status() -> Iterator[Answer]:
+    """Say whether the lab runs, and where its parts listen."""
+    from passgate.lab import lifecycle
+
+    yield _told("The lab:", lifecycle.status(home()))
+
+
+def _told(first: str, state: Any) -> Answer:
+    """Return a line for each thing that the state, a mapping or a dataclass, names."""
+    known = plain(asdict(state) if is_dataclass(state) and not isinstance(state, type) else state or {})
+    lines = [f"  {name}: {_words(value)}" for name, value in known.items() if value not in ("", None)]
+    return Answer([first, *lines], known)
+
+
+def plain(value: Any) -> Any:
+    """Return the value as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_words(inner) for inner in value) or "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,151 @@
+"""Put changes, plans and events into lines for people; in goes JSON as the service tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+
+AFTERWARDS = {
+    "waiting": "It waits for a decision.",
+    "approved": "It is approved and will start.",
+    "scheduled": "It is approved and waits for its window.",
+    "applying": "It is being carried out.",
+    "done": "It is done, and the result was confirmed.",
+    "denied": "It was denied. Nothing was changed.",
+    "expired": "Nobody decided in time. Nothing was changed.",
+    "withdrawn": "It was withdrawn.",
+    "void": "It is void: what was approved is not what would have to be done now.",
+    "undone": "A step failed for good; what had been done was taken back.",
+    "stopped": "It stopped, and a person is needed.",
+}
+
+
+def moment(text: str | None) -> str:
+    """Return a time as `2026-11-23 15:04 UTC`; the service tells all times in UTC."""
+    return f"{text[:10]} {text[11:16]} UTC" if text else "never"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows in columns."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence[Json] = ()) -> Iterator[str]:
+    """Yield all that there is to say of a change."""
+    plan = change.get("plan")
+    yield f"{change['id']}  {plan['title'] if plan else change['runbook']}"
+    yield f"  State: {change['state']}. {AFTERWARDS.get(change['state'], '')}".rstrip()
+    if change.get("outcome"):
+        yield f"  Outcome: {change['outcome']}"
+    ticket = f", ticket {change['ticket']}" if change.get("ticket") else ""
+    yield f"  Asked for by {change['requester']['person']} at {moment(change['created_at'])}{ticket}"
+    yield f"  Reason: {change['reason'] or 'none given'}"
+    if plan:
+        yield from plan_lines(plan, change.get("digest") or "", change.get("terms"), change.get("approve_by"))
+    if decisions:
+        yield "Decisions:"
+        yield from (f"  {_decision(one)}" for one in decisions)
+    if journal:
+        yield "Progress:"
+        yield from (f"  {entry['index'] + 1}. {entry['title']}: {_progress(entry)}" for entry in journal)
+
+
+def plan_lines(plan: Json, digest: str, terms: Json | None, approve_by: str | None = None) -> Iterator[str]:
+    """Yield a plan: each step before and after, the impact, the checks, and what it waits for."""
+    yield f"Plan for {plan['target']} (risk: {plan['risk']}, {digest[:19]}):"
+    for step in plan["steps"]:
+        if step["needed"]:
+            yield f"  {step['index'] + 1}. {step['title']}: {step['before']} -> {step['after']}"
+            if step["impact"]:
+                yield f"     Impact: {step['impact']}"
+        else:
+            yield f"  {step['index'] + 1}. {step['title']}: nothing to do, {step['before']}"
+    if not plan["steps"]:
+        yield "  no steps"
+    yield from check_lines(plan["checks"])
+    if terms:
+        yield f"Needs: {terms_words(terms, approve_by)}"
+
+
+def check_lines(checks: Sequence[Json]) -> Iterator[str]:
+    """Yield how many checks are met, and each one that is not."""
+    failed = [check for check in checks if not check["met"]]
+    yield f"Checks: {len(checks) - len(failed)} of {len(checks)} met"
+    for check in failed:
+        word = "NOT MET" if check["severity"] == "stop" else "Warning"
+        yield f"  {word} {check['code']}: {check['rule']}. Seen: {check['saw']}"
+        if check["hint"]:
+            yield f"     What to do: {check['hint']}"
+
+
+def terms_words(terms: Json, approve_by: str | None = None) -> str:
+    """Return what policy asks for."""
+    if terms["pre_authorised"]:
+        return f"no decision: policy {terms['policy']!r} authorises it in advance"
+    count = terms["approvals"]
+    until = f", until {moment(approve_by)}" if approve_by else ""
+    return (
+        f"{count} approval{'' if count == 1 else 's'} from {' or '.join(terms['groups'])} "
+        f"({', '.join(terms['voters'])}){until}; policy {terms['policy']!r}"
+    )
+
+
+EVENTS = {
+    "change.requested": "requested by {person}: {runbook}",
+    "change.planned": "planned",
+    "change.state": "{to}{about}",
+    "authority.refused": "held back: a call without authority was refused{about}",
+    "restore.saved": "saved what is needed to take it back",
+    "step.intent": "{title}{again} ...",
+    "step.attempt_failed": "{title}: attempt {attempt} failed{about}{next_try}",
+    "step.outcome": "{title}: {state}{seen}",
+    "undo.intent": "taking back '{title}': {undo} ...",
+    "undo.outcome": "taking back '{title}': {state}{seen}",
+    "run.resumed": "resumed{about}",
+    "guest.proof": "{title}: {state}{seen}",
+    "evidence.written": "evidence written",
+}
+"""How each event reads; those that are left out mean nothing to who watches."""
+
+
+def event_line(event: Json) -> str | None:
+    """Return an event as one line, when and what; None for what means nothing to who watches."""
+    kind, data = event["type"], event["data"]
+    when = event["at"][11:19]
+    if kind == "decision.recorded":
+        return f"{when}  {_decision({**event['actor'], 'reason': '', **data})}"
+    if kind not in EVENTS:
+        return None
+    said = data.get("saw") or data.get("why") or data.get("outcome") or ""
+    told = {
+        "about": f": {said}" if said else "",
+        "seen": f" ({said})" if said else "",
+        "again": f" (attempt {data['attempt']})" if data.get("attempt", "1") != "1" else "",
+        "next_try": f" Next try in {data['next_in']} s." if data.get("next_in") else "",
+        "person": event["actor"]["person"],
+    }
+    return f"{when}  {EVENTS[kind].format_map(_Told({**data, **told}))}"
+
+
+class _Told(dict[str, Any]):
+    """Leave out what an event does not say."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def _decision(one: Json) -> str:
+    verb = "approved" if one["verdict"] == "approve" else "denied"
+    at = f" at {moment(one['at'])}" if one.get("at") else ""
+    reason = f": {one['reason']}" if one.get("reason") else ""
+    return f"{verb} by {one['person']} ({one['door']}){at}{reason}"
+
+
+def _progress(entry: Json) -> str:
+    tries = f" after {entry['attempts']} attempts" if entry["attempts"] > 1 else ""
+    said = entry["saw"] or entry["error"]
+    return f"{entry['state']}{tries}{f' ({said})' if said else ''}"

@@ -1,0 +1,327 @@
+"""Make the service's HTTP API. The person always comes from the token, and no GET decides anything."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from passgate import __version__
+from passgate.engine.steps import Runbook
+from passgate.errors import (
+    AuthenticationError,
+    CheckFailedError,
+    ConflictError,
+    InputError,
+    PassgateError,
+    PolicyError,
+    RecordError,
+    UnknownNameError,
+    WorldError,
+)
+from passgate.faces.web.desk import Desk
+from passgate.model.change import Actor, Door, State
+from passgate.model.decision import Verdict
+from passgate.model.frozen import Frozen
+from passgate.settings.shape import People
+
+STATUS: dict[type[PassgateError], int] = {
+    UnknownNameError: 404,
+    InputError: 400,
+    CheckFailedError: 422,
+    AuthenticationError: 401,
+    PolicyError: 403,
+    WorldError: 502,
+    ConflictError: 409,
+    RecordError: 503,
+}
+"""HTTP status of each error; a class that is not listed takes that of its nearest base."""
+
+DOOR_HEADER = "passgate-door"
+MAX_BODY = 256 * 1024
+MAX_WAIT = 30.0
+MAX_CHANGES = 500
+
+log = logging.getLogger(__name__)
+B = TypeVar("B", bound=Frozen)
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class PlanBody(Frozen):
+    """Name a runbook and what it is asked."""
+
+    runbook: str = Field(min_length=1, max_length=100)
+    ask: dict[str, Any] = Field(default_factory=dict)
+
+
+class DecisionBody(Frozen):
+    """Hold a verdict. `digest` is the plan that the person saw; a change that moved on since then refuses it."""
+
+    verdict: Verdict
+    reason: str = Field(default="", max_length=500)
+    digest: str | None = Field(default=None, max_length=100)
+
+
+class WithdrawBody(Frozen):
+    """Say why a change is taken back."""
+
+    reason: str = Field(default="", max_length=500)
+
+
+def make_app(desk: Desk, people: People) -> Starlette:
+    """Return the application; `people` are those who may speak, beyond having a token."""
+    api = Api(desk, people)
+    routes = [
+        Route("/health", guarded(api.health)),
+        Route("/v1/runbooks", guarded(api.runbooks)),
+        Route("/v1/runbooks/{slug}", guarded(api.runbook)),
+        Route("/v1/plans", guarded(api.plan), methods=["POST"]),
+        Route("/v1/changes", guarded(api.changes)),
+        Route("/v1/changes", guarded(api.request), methods=["POST"]),
+        Route("/v1/changes/{id}", guarded(api.change)),
+        Route("/v1/changes/{id}/decisions", guarded(api.decide), methods=["POST"]),
+        Route("/v1/changes/{id}/withdraw", guarded(api.withdraw), methods=["POST"]),
+        Route("/v1/changes/{id}/events", guarded(api.events)),
+        Route("/v1/changes/{id}/evidence", guarded(api.evidence)),
+        Route("/v1/usb", guarded(api.usb)),
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+
+
+def guarded(handler: Handler) -> Handler:
+    """Return the handler with every error turned into data; what nobody foresaw gets an incident id, no traceback."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except PassgateError as error:
+            status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+            return _error(status, error.as_data(), error.exit_code)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:
+            incident = secrets.token_hex(6)
+            log.exception("incident %s in %s %s", incident, request.method, request.url.path)
+            words = {
+                "code": PassgateError.code,
+                "message": f"Passgate failed in a way that was not foreseen (incident {incident}).",
+                "hint": f"What was asked may or may not have happened: look before repeating. "
+                f"The service's log holds the details under {incident}.",
+                "subject": incident,
+            }
+            return _error(500, words, PassgateError.exit_code)
+
+    return answer
+
+
+class Api:
+    """Translate between HTTP and the desk, and nothing else."""
+
+    def __init__(self, desk: Desk, people: People) -> None:
+        self._desk = desk
+        self._people = frozenset(person.id for person in people.people)
+
+    async def health(self, _: Request) -> Response:
+        """Say that the service answers."""
+        return JSONResponse({"service": "passgate", "version": __version__})
+
+    async def runbooks(self, request: Request) -> Response:
+        """List the runbooks."""
+        await self._actor(request)
+        return JSONResponse({"runbooks": [_runbook(one) for one in self._desk.runbooks()]})
+
+    async def runbook(self, request: Request) -> Response:
+        """Show one runbook with the JSON schema of what it asks."""
+        await self._actor(request)
+        slug = request.path_params["slug"]
+        found = {one.slug: one for one in self._desk.runbooks()}
+        if slug not in found:
+            raise UnknownNameError(
+                f"There is no runbook {slug!r}.", hint=f"There are: {', '.join(sorted(found))}.", subject=slug
+            )
+        return JSONResponse({**_runbook(found[slug]), "ask": found[slug].ask.model_json_schema()})
+
+    async def plan(self, request: Request) -> Response:
+        """Plan without filing or touching anything."""
+        actor = await self._actor(request)
+        body = await _body(request, PlanBody)
+        preview = await self._desk.plan(body.runbook, body.ask, actor)
+        return JSONResponse(
+            {
+                "plan": preview.plan.model_dump(mode="json"),
+                "digest": preview.plan.digest,
+                "terms": preview.terms.model_dump(mode="json"),
+            }
+        )
+
+    async def request(self, request: Request) -> Response:
+        """File a change."""
+        actor = await self._actor(request)
+        body = await _body(request, PlanBody)
+        change = await self._desk.request(body.runbook, body.ask, actor)
+        return JSONResponse(change.model_dump(mode="json"), status_code=201)
+
+    async def changes(self, request: Request) -> Response:
+        """List changes, newest first; `state` may be given several times."""
+        await self._actor(request)
+        states = tuple(_choice(State, "state", one) for one in request.query_params.getlist("state"))
+        limit = int(_number(request, "limit", 50.0, 1, MAX_CHANGES))
+        found = await self._desk.changes(states, limit)
+        return JSONResponse({"changes": [one.model_dump(mode="json") for one in found]})
+
+    async def change(self, request: Request) -> Response:
+        """Show one change with its journal and decisions."""
+        await self._actor(request)
+        change_id = request.path_params["id"]
+        change = await self._desk.change(change_id)
+        journal = await self._desk.journal(change_id)
+        decisions = await self._desk.decisions(change_id)
+        return JSONResponse(
+            {
+                "change": change.model_dump(mode="json"),
+                "journal": [one.model_dump(mode="json") for one in journal],
+                "decisions": [one.model_dump(mode="json") for one in decisions],
+            }
+        )
+
+    async def decide(self, request: Request) -> Response:
+        """Record the speaker's verdict."""
+        actor = await self._actor(request)
+        body = await _body(request, DecisionBody)
+        change = await self._desk.decide(request.path_params["id"], actor, body.verdict, body.reason, body.digest)
+        return JSONResponse(change.model_dump(mode="json"))
+
+    async def withdraw(self, request: Request) -> Response:
+        """Take a change back."""
+        actor = await self._actor(request)
+        body = await _body(request, WithdrawBody)
+        change = await self._desk.withdraw(request.path_params["id"], actor, body.reason)
+        return JSONResponse(change.model_dump(mode="json"))
+
+    async def events(self, request: Request) -> Response:
+        """Return what was recorded after `after`, waiting up to `wait` seconds for the first."""
+        await self._actor(request)
+        change_id = request.path_params["id"]
+        await self._desk.change(change_id)
+        after = int(_number(request, "after", 0.0, 0, 2**53))
+        wait = _number(request, "wait", 0.0, 0, MAX_WAIT)
+        found = await self._desk.events(change_id, after, wait)
+        return JSONResponse({"events": [one.model_dump(mode="json") for one in found]})
+
+    async def evidence(self, request: Request) -> Response:
+        """Hand out the change's evidence bundle."""
+        await self._actor(request)
+        path = await self._desk.evidence(request.path_params["id"])
+        if not path.is_file():
+            raise RecordError(f"The evidence file {path.name} is gone.", hint="It can be written again at any time.")
+        return FileResponse(path, filename=path.name)
+
+    async def usb(self, request: Request) -> Response:
+        """List hosts with their USB devices, read now."""
+        await self._actor(request)
+        hosts = await self._desk.usb(request.query_params.get("host"))
+        return JSONResponse({"hosts": [one.model_dump(mode="json") for one in hosts]})
+
+    async def _actor(self, request: Request) -> Actor:
+        """Return who speaks, by the token alone. Raises AuthenticationError."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        person = self._desk.person_of_token(token.strip()) if scheme.lower() == "bearer" and token else None
+        if person is None:
+            raise AuthenticationError(
+                "The token is missing or not known." if token else "Who speaks is not known: no token was sent.",
+                hint="Let an administrator run `passgate token issue PERSON`, and put the token into PASSGATE_TOKEN.",
+            )
+        if person not in self._people:
+            raise AuthenticationError(
+                f"The token belongs to {person}, who is not in config/people.yaml any more.",
+                hint="Ask an administrator.",
+                subject=person,
+            )
+        # The door is told by the caller and only ever named in the record; it grants nothing.
+        door = Door.CLI if request.headers.get(DOOR_HEADER) == Door.CLI.value else Door.API
+        return Actor(person=person, door=door)
+
+
+def _runbook(runbook: Runbook[Any]) -> dict[str, str]:
+    return {
+        "slug": runbook.slug,
+        "title": runbook.title,
+        "description": runbook.description,
+        "risk": runbook.risk.value,
+    }
+
+
+async def _body(request: Request, model: type[B]) -> B:
+    """Return the request's body as that model. Raises InputError in words."""
+    size = 0
+    chunks: list[bytes] = []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise InputError(f"The body is larger than {MAX_BODY // 1024} KiB.", subject="body")
+        chunks.append(chunk)
+    try:
+        given = json.loads(b"".join(chunks) or b"{}", parse_constant=_no_constant)
+        text = json.dumps(given, ensure_ascii=False)
+        text.encode()
+    except (ValueError, RecursionError):
+        raise InputError("The body is not JSON.", hint="Send a JSON object in UTF-8.", subject="body") from None
+    if "\\u0000" in text:
+        raise InputError("The body holds a NUL character.", hint="Leave it out.", subject="body")
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        words = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
+        raise InputError(
+            f"The body is not right: {words}.", hint=f"Fields: {', '.join(model.model_fields)}.", subject="body"
+        ) from None
+
+
+def _no_constant(name: str) -> float:
+    """Refuse NaN and Infinity, which are not JSON and which no record could hold."""
+    raise ValueError(name)
+
+
+def _number(request: Request, name: str, default: float, least: float, most: float) -> float:
+    given = request.query_params.get(name)
+    try:
+        number = default if given is None else float(given)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise InputError(f"{name}={given!r} can't be used.", hint=f"Accepted: {least} to {most}.", subject=name)
+    return number
+
+
+def _choice(kind: type[State], name: str, given: str) -> State:
+    try:
+        return kind(given)
+    except ValueError:
+        raise InputError(
+            f"{name}={given!r} can't be used.", hint=f"Accepted: {', '.join(kind)}.", subject=name
+        ) from None
+
+
+def _error(status: int, data: dict[str, str], exit_code: int) -> Response:
+    return JSONResponse({"error": {**data, "exit_code": exit_code}}, status_code=status)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    words = "There is nothing at" if status == 404 else f"{request.method} is not possible for"  # noqa: PLR2004 - HTTP
+    data = {
+        "code": InputError.code,
+        "message": f"{words} {request.url.path}.",
+        "hint": "GET /v1/runbooks and GET /v1/changes are good places to start.",
+        "subject": request.url.path,
+    }
+    return _error(status, data, InputError.exit_code)
