@@ -282,7 +282,7 @@ class SlackConnector:
                 try:
                     await self._listen_once(on_envelope, working)
                     trouble = ""
-                except (WorldError, aiohttp.ClientError, OSError) as error:
+                except (WorldError, aiohttp.ClientError, OSError, ValueError) as error:
                     trouble = error.message if isinstance(error, WorldError) else f"The socket broke: {_words(error)}."
                 self.health.connected_since = None
                 self.health.trouble = trouble

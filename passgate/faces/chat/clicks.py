@@ -1,0 +1,308 @@
+"""Take clicks from Slack to the desk: kept durably before they are acknowledged, then decided by the engine.
+
+Nothing is decided here. A click says who (a Slack user, looked up in config/people.yaml), which change, which plan and
+which verdict; the desk says what comes of it, and what it refuses goes to that person alone, in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from pydantic import ValidationError
+
+from passgate.connect.slack import Envelope, Reply, backoff
+from passgate.errors import InputError, NotAuthorizedError, PassgateError, RecordError, WorldError
+from passgate.faces.chat.render import APPROVE, DENY, DENY_MODAL, REASON_BLOCK, REASON_INPUT
+from passgate.faces.chat.text import safe
+from passgate.model.change import Actor, Change, Door
+from passgate.model.decision import Verdict
+from passgate.model.frozen import Frozen
+
+if TYPE_CHECKING:
+    from passgate.connect.slack import SlackConnector
+    from passgate.faces.chat.directory import Directory
+    from passgate.faces.chat.render import Renderer
+    from passgate.store.store import Store
+
+log = logging.getLogger(__name__)
+
+DIGEST_PART = 16
+SEAL_PART = 16
+
+
+class Desk(Protocol):
+    """What clicks ask of the engine."""
+
+    async def decide(
+        self, change_id: str, actor: Actor, verdict: Verdict, reason: str = "", digest: str | None = None
+    ) -> Change:
+        """Record a decision, or refuse it with a PassgateError."""
+
+
+class Click(Frozen):
+    """Hold one verdict as it came from Slack: only what is needed to work on it, no token and no ticket."""
+
+    change: str
+    digest: str
+    verdict: Verdict
+    user: str
+    team: str
+    channel: str
+    thread: str | None = None
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """Return what makes this decision one, however often it is clicked or delivered (R23)."""
+        return f"{self.change}:{self.user}:{self.verdict}"
+
+
+class Seal:
+    """Make and read the values of our buttons, so that only a button of this installation speaks for a change.
+
+    A value is `change:first part of the plan's digest:seal`; it says nothing that the message does not say.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._key = hashlib.sha256(b"passgate button:" + secret.encode()).digest()
+
+    def __call__(self, change: Change) -> str:
+        """Return the value for the change's buttons."""
+        digest = (change.digest or "").removeprefix("sha256:")[:DIGEST_PART]
+        return f"{change.id}:{digest}:{self._of(change.id, digest)}"
+
+    def read(self, value: str) -> tuple[str, str] | None:
+        """Return change id and digest part of a value that we made; None for any other."""
+        change_id, _, rest = value.partition(":")
+        digest, _, seal = rest.partition(":")
+        genuine = hmac.compare_digest(self._of(change_id, digest).encode(), seal.encode())
+        return (change_id, digest) if genuine else None
+
+    def _of(self, change_id: str, digest: str) -> str:
+        words = f"{change_id}:{digest}".encode()
+        return hmac.new(self._key, words, hashlib.sha256).hexdigest()[:SEAL_PART]
+
+
+class Clicks:
+    """Keep clicks, answer Slack, and work them off; what a crash left over is worked off at the next start."""
+
+    def __init__(
+        self,
+        connector: SlackConnector,
+        store: Store,
+        desk: Desk,
+        people: Directory,
+        *,
+        renderer: Renderer,
+        seal: Seal,
+        channel: str,
+        longest_pause: float = 30.0,
+    ) -> None:
+        self._slack, self._store, self._desk = connector, store, desk
+        self._people, self._render, self._seal, self._channel = people, renderer, seal, channel
+        self._longest_pause = longest_pause
+        self._came = asyncio.Event()
+        self.open = 0
+
+    async def take(self, envelope: Envelope) -> Reply:
+        """Keep a delivery durably; what is returned goes out with the acknowledgement. Others' deliveries pass by."""
+        payload = envelope.payload
+        if envelope.type != "interactive":
+            return Reply()
+        if payload.get("type") == "block_actions":
+            for action in payload.get("actions") or ():
+                if action.get("action_id") == APPROVE:
+                    return await self._approve(payload, str(action.get("value", "")))
+                if action.get("action_id") == DENY:
+                    return self._ask_why(payload, str(action.get("value", "")))
+        view = payload.get("view") or {}
+        if payload.get("type") == "view_submission" and view.get("callback_id") == DENY_MODAL:
+            return await self._deny(payload, view)
+        return Reply()
+
+    async def run(self) -> NoReturn:
+        """Work off what came in, for ever: at the start what a crash left, then whatever comes."""
+        pauses = backoff(longest=self._longest_pause)
+        while True:
+            self._came.clear()
+            try:
+                waiting = await asyncio.to_thread(self._store.inbox_open)
+                self.open = len(waiting)
+                settled = [await self._work(key, payload) for key, payload in waiting]
+                self.open = settled.count(False)
+            except Exception:
+                log.exception("Clicks wait")
+                self.open = self.open or 1
+            if self.open:
+                await asyncio.sleep(next(pauses))
+                continue
+            pauses = backoff(longest=self._longest_pause)
+            await self._came.wait()
+
+    async def _approve(self, payload: dict[str, Any], value: str) -> Reply:
+        known = self._seal.read(value)
+        if known is None:
+            return Reply(then=self._note_to(payload, _FOREIGN))
+        return await self._keep(_click(payload, *known, Verdict.APPROVE))
+
+    def _ask_why(self, payload: dict[str, Any], value: str) -> Reply:
+        """Open the dialog right after the ack: its trigger lives for three seconds, so it can't wait in the inbox."""
+        known = self._seal.read(value)
+        if known is None:
+            return Reply(then=self._note_to(payload, _FOREIGN))
+        click = _click(payload, *known, Verdict.DENY)
+
+        async def open_it() -> None:
+            change = await asyncio.to_thread(self._store.change, click.change)
+            where = f"{value}\n{click.channel}\n{click.thread or ''}"
+            try:
+                await self._slack.open_modal(str(payload.get("trigger_id")), self._render.deny_modal(change, where))
+            except WorldError as error:
+                log.warning("The dialog for a denial of %s did not open: %s", change.id, error.message)
+                words = "The dialog for the reason did not open. Click Deny again, or use: "
+                await self._say(click, f'{words}`passgate deny {change.id} --reason "…"`')
+
+        return Reply(then=open_it)
+
+    async def _deny(self, payload: dict[str, Any], view: dict[str, Any]) -> Reply:
+        value, _, place = str(view.get("private_metadata", "")).partition("\n")
+        channel, _, thread = place.partition("\n")
+        known = self._seal.read(value)
+        if known is None:
+            return _complain("This dialog is not of this Passgate. Close it and click Deny again.")
+        values = ((view.get("state") or {}).get("values") or {}).get(REASON_BLOCK) or {}
+        reason = str((values.get(REASON_INPUT) or {}).get("value") or "").strip()
+        if not reason:
+            return _complain("Say why: the reason goes to who asked and into the record.")
+        click = _click(payload, *known, Verdict.DENY)
+        return await self._keep(
+            click.model_copy(update={"reason": reason, "channel": channel, "thread": thread or None})
+        )
+
+    async def _keep(self, click: Click) -> Reply:
+        """Write the click down. One that was dealt with before is kept once more: it is harmless, and may be right now.
+
+        The key is the decision itself, so that the copies of one click are one; only after an earlier one was dealt
+        with (say, refused because the person was not listed yet) does the next get a place of its own.
+        """
+        at, data = datetime.now(UTC), click.model_dump(mode="json")
+        new = await asyncio.to_thread(self._store.inbox_put, click.key, data, at)
+        if not new and click.key not in {key for key, _ in await asyncio.to_thread(self._store.inbox_open)}:
+            await asyncio.to_thread(self._store.inbox_put, f"{click.key}:{at.isoformat()}", data, at)
+        self._came.set()
+        return Reply()
+
+    async def _work(self, key: str, payload: dict[str, Any]) -> bool:
+        """Work on one kept click; False when it has to be tried again later."""
+        try:
+            click = Click.model_validate(payload)
+        except ValidationError:
+            log.warning("What was kept as %s is no click, and is put aside", key)
+            await asyncio.to_thread(self._store.inbox_done, key, "not readable", datetime.now(UTC))
+            return True
+        try:
+            outcome = await self._decide(click)
+        except (WorldError, RecordError) as error:
+            if not error.safe_to_repeat and isinstance(error, WorldError):
+                outcome = f"refused: {error.message}"
+                await self._say(click, _words(error))
+            else:
+                log.warning("A click on %s waits: %s", click.change, error.message)
+                return False
+        except PassgateError as error:
+            outcome = f"refused: {error.message}"
+            await self._say(click, _words(error))
+        except Exception:
+            log.exception("A click on %s could not be worked on", click.change)
+            outcome = "failed"
+            await self._say(click, _BROKEN.format(verdict=click.verdict, change=click.change))
+        await asyncio.to_thread(self._store.inbox_done, key, outcome, datetime.now(UTC))
+        return True
+
+    async def _decide(self, click: Click) -> str:
+        """Find out who clicked, and hand the verdict to the desk."""
+        person = await self._person(click)
+        change = await asyncio.to_thread(self._store.change, click.change)
+        if not (change.digest or "").removeprefix("sha256:").startswith(click.digest):
+            raise InputError(
+                f"The plan of {change.id} is not the one that this button was made for; nothing was recorded.",
+                hint="Look at the message as it is now, and decide on that.",
+                subject=change.id,
+            )
+        actor = Actor(person=person, door=Door.SLACK)
+        await self._desk.decide(change.id, actor, click.verdict, click.reason, change.digest)
+        return "handed to the desk"
+
+    async def _person(self, click: Click) -> str:
+        """Return who clicked; refuses those who are not listed, and guests, bots and people of other workspaces."""
+        person = self._people.of_slack(click.user)
+        if person is None:
+            raise NotAuthorizedError(
+                f"Passgate does not know you (Slack user {click.user}), so your click was not counted.",
+                hint="Ask whoever keeps config/people.yaml to list you with this id.",
+            )
+        home = (await self._slack.me()).team
+        user = await self._slack.user(click.user)
+        if click.team != home or user.team != home:
+            raise NotAuthorizedError(
+                "Your account is of another workspace, so your click was not counted.",
+                hint="Use the command line with your personal token.",
+            )
+        if user.guest or user.bot or user.deleted:
+            raise NotAuthorizedError(
+                "Guests, bots and deactivated accounts can't decide, so your click was not counted.",
+                hint="Ask a full member who is listed as an approver.",
+            )
+        return person.id
+
+    def _note_to(self, payload: dict[str, Any], words: str) -> Callable[[], Awaitable[None]]:
+        """Return the work of telling the person who clicked something, privately."""
+        click = _click(payload, "", "", Verdict.DENY)
+        return lambda: self._say(click, words)
+
+    async def _say(self, click: Click, words: str) -> None:
+        """Show the person a private note; the decision does not hang on it."""
+        try:
+            await self._slack.ephemeral(click.channel or self._channel, click.user, words, thread=click.thread)
+        except WorldError as error:
+            log.warning("A private note on %s did not reach %s: %s", click.change, click.user, error.message)
+
+
+_FOREIGN = (
+    "This button was not made by this Passgate, or before its token changed, so the click was not counted. "
+    "Look for the present message of the change, or use the command line."
+)
+_BROKEN = (
+    "Your click was received, but working on it failed and it was not counted. Nothing was changed by it. "
+    "Use `passgate {verdict} {change}`, and tell whoever runs Passgate to look into its log."
+)
+
+
+def _words(error: PassgateError) -> str:
+    return f"{safe(error.message, 600)} {safe(error.hint, 400)}".strip()
+
+
+def _complain(words: str) -> Reply:
+    return Reply({"response_action": "errors", "errors": {REASON_BLOCK: words}})
+
+
+def _click(payload: dict[str, Any], change_id: str, digest: str, verdict: Verdict) -> Click:
+    """Take out of a delivery who clicked, and where."""
+    user = payload.get("user") or {}
+    container = payload.get("container") or {}
+    message = payload.get("message") or {}
+    return Click(
+        change=change_id,
+        digest=digest,
+        verdict=verdict,
+        user=str(user.get("id", "")),
+        team=str(user.get("team_id") or (payload.get("team") or {}).get("id", "")),
+        channel=str((payload.get("channel") or {}).get("id") or container.get("channel_id") or ""),
+        thread=str(message.get("thread_ts") or container.get("message_ts") or "") or None,
+    )

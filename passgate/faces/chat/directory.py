@@ -1,0 +1,30 @@
+"""Know people by both their names: the id in config/people.yaml and the Slack user id."""
+
+from __future__ import annotations
+
+from passgate.faces.chat.text import safe
+from passgate.settings.shape import People, Person
+
+
+class Directory:
+    """Look people up. The table in config is the only way from a Slack user to a person (reference approvals 5.6)."""
+
+    def __init__(self, people: People) -> None:
+        self._by_id = {person.id: person for person in people.people}
+        self._by_slack = {person.slack: person for person in people.people if person.slack}
+
+    def of_slack(self, user: str) -> Person | None:
+        """Return the person with that Slack user id."""
+        return self._by_slack.get(user)
+
+    def name(self, person: str) -> str:
+        """Return the person's name, safe to stand in a message; an id that is not listed stays as it is."""
+        if person == "passgate":
+            return "Passgate"
+        known = self._by_id.get(person)
+        return safe(known.name if known else person, 80)
+
+    def mention(self, person: str) -> str:
+        """Return what pings the person in Slack, or the name of one who has no Slack id."""
+        known = self._by_id.get(person)
+        return f"<@{known.slack}>" if known and known.slack else self.name(person)

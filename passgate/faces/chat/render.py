@@ -1,0 +1,245 @@
+"""Say in Slack's blocks, and in text, what is known of a change. Pure: records in, messages out.
+
+The parent message is a function of the present state. The thread has one message for each event worth telling. Both
+say only what the records say; every word from outside goes through `text.safe`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.text import fit, fit_lines, plain, safe
+from passgate.faces.chat.thread import told
+from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
+from passgate.model.change import Change, Event, JournalEntry, State, StepState
+from passgate.model.plan import Plan, PlannedStep
+
+Block = dict[str, Any]
+
+APPROVE = "passgate_approve"
+DENY = "passgate_deny"
+DENY_MODAL = "passgate_deny_reason"
+REASON_BLOCK, REASON_INPUT = "reason", "text"
+
+SECTION = 2900
+TEXT = 3500
+HEADER = 150
+
+
+@dataclass(frozen=True)
+class Message:
+    """Hold a message in both forms; Slack shows `text` in notifications and wherever blocks can't be shown."""
+
+    text: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return what tells this rendering from another."""
+        return hashlib.sha256(json.dumps([self.text, self.blocks], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def minimal(self) -> str:
+        """Return the text alone, for when Slack refuses the blocks."""
+        return fit(self.text, 1000)
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Render views and events. `seal` makes the value of a button, which only this installation can make."""
+
+    people: Directory
+    seal: Callable[[Change], str]
+
+    def parent(self, view: View) -> Message:
+        """Return the one message of a change in the channel."""
+        change, plan = view.change, view.change.plan
+        body = [
+            _section(self._headline(view)),
+            *([_section(_impact(plan)), _section(_steps(change, plan, view.journal))] if plan else []),
+            *([_section(_warnings(plan))] if plan and plan.warnings else []),
+            *([_section(self._outcome(view))]),
+        ]
+        blocks = (
+            {"type": "header", "text": _plain(title(change), HEADER)},
+            *body,
+            {"type": "context", "elements": [_mrkdwn(_small_print(change))]},
+            *([self._buttons(change)] if change.state is State.WAITING else []),
+        )
+        decide = f" Decide here, or with: passgate approve {change.id}" if change.state is State.WAITING else ""
+        summary = f"{SYMBOLS[change.state]} {safe(title(change), 150)} · {WORDS[change.state]}."
+        return Message(fit(f"{summary} {_one_line(self._outcome(view))}{decide}", TEXT), blocks)
+
+    def told(self, event: Event, view: View) -> Message | None:
+        """Return the thread message for an event, or None when it is not worth one."""
+        words = told(self.people, event, view)
+        if not words:
+            return None
+        words = fit(words, SECTION)
+        return Message(words, (_section(words),))
+
+    def deny_modal(self, change: Change, value: str) -> dict[str, Any]:
+        """Return the dialog that asks for the reason of a denial; `value` comes back with it."""
+        return {
+            "type": "modal",
+            "callback_id": DENY_MODAL,
+            "private_metadata": value,
+            "title": _plain(f"Deny {change.id}", 24),
+            "submit": _plain("Deny", 24),
+            "close": _plain("Back", 24),
+            "blocks": [
+                _section(f"*{safe(title(change), 200)}*\nThe reason goes to who asked and into the record."),
+                {
+                    "type": "input",
+                    "block_id": REASON_BLOCK,
+                    "label": _plain("Why not?", 100),
+                    "element": {
+                        "type": "plain_text_input",
+                        "action_id": REASON_INPUT,
+                        "multiline": True,
+                        "min_length": 3,
+                        "max_length": 500,
+                    },
+                },
+            ],
+        }
+
+    def _headline(self, view: View) -> str:
+        """Say the state, who asked, why, and for which ticket."""
+        change = view.change
+        ticket = f" · ticket {safe(change.ticket, 100)}" if change.ticket else ""
+        why = f"\nWhy: “{safe(change.reason, 500)}”" if change.reason else "\nNo reason was given."
+        return (
+            f"{SYMBOLS[change.state]} *{WORDS[change.state]}*{_progress(view)}\n"
+            f"Asked for by {who(self.people, change.requester)}, {moment(change.created_at)}{ticket}{why}"
+        )
+
+    def _outcome(self, view: View) -> str:
+        """Say what is needed, or what came of it: this stands in place of the buttons once there is a decision."""
+        change = view.change
+        lines = [vote(self.people, decision) for decision in view.decisions]
+        if change.state in {State.PLANNED, State.WAITING} and change.terms and not change.terms.pre_authorised:
+            lines.insert(0, needs(self.people, change, view.decisions))
+        if change.terms and change.terms.pre_authorised:
+            lines.append(f"Pre-authorised by the policy “{safe(change.terms.policy, 80)}”: no approval is needed.")
+        if change.state.is_end:
+            lines.append(self._end(view))
+        return fit_lines(lines or ["No decision is asked for yet."], SECTION, more="… and {left} more")
+
+    def _end(self, view: View) -> str:
+        """Say how it ended, what was and was not touched, and what a person does next."""
+        change = view.change
+        when = f", {moment(change.ended_at)}" if change.ended_at else ""
+        who = (
+            f" by {who(self.people, view.moved.actor)}" if view.moved and view.moved.actor.person != "passgate" else ""
+        )
+        said = change.outcome or (str(view.moved.data.get("why", "")) if view.moved else "")
+        outcome = f"\n{safe(said, 900)}" if said else ""
+        ending = f"{SYMBOLS[change.state]} *{WORDS[change.state]}*{by}{when}{outcome}"
+        return "\n".join(line for line in (ending, touched(view), what_next(view)) if line)
+
+    def _buttons(self, change: Change) -> Block:
+        """Return Approve, with what it does to confirm, and Deny, which asks for the reason."""
+        value = self.seal(change)
+        impact = "; ".join(change.plan.impact) if change.plan else ""
+        asked = f"Passgate carries the plan out as it is shown. {impact}"
+        return {
+            "type": "actions",
+            "block_id": "decide",
+            "elements": [
+                {
+                    "type": "button",
+                    "action_id": APPROVE,
+                    "text": _plain("Approve", 75),
+                    "style": "primary",
+                    "value": value,
+                    "confirm": {
+                        "title": _plain(f"Approve {change.id}?", 100),
+                        "text": _plain(asked, 300),
+                        "confirm": _plain("Approve", 30),
+                        "deny": _plain("Back", 30),
+                    },
+                },
+                {
+                    "type": "button",
+                    "action_id": DENY,
+                    "text": _plain("Deny", 75),
+                    "style": "danger",
+                    "value": value,
+                },
+            ],
+        }
+
+
+def _impact(plan: Plan) -> str:
+    """Say what others lose; the plan can't know for how long, and says so."""
+    lines = [f"• {safe(line, 400)}" for line in plan.impact]
+    if not lines:
+        return "*What it means for others*\nThe plan names nothing that anybody loses."
+    lines.append("• For how long is not known beforehand.")
+    return fit_lines(["*What it means for others*", *lines], SECTION, more="… and {left} more")
+
+
+def _steps(change: Change, plan: Plan, journal: tuple[JournalEntry, ...]) -> str:
+    """List the steps with before and after, and where they stand once something was begun."""
+    states = {entry.index: entry.state for entry in journal}
+    lines = [_step_line(step, states.get(step.index, StepState.PENDING)) for step in plan.steps]
+    more = f"… and {{left}} more steps; all of them: `passgate show {change.id}`"
+    return fit_lines(["*Steps*", *lines], SECTION, more=more)
+
+
+def _step_line(step: PlannedStep, state: StepState) -> str:
+    number = step.index + 1
+    if not step.needed:
+        return f"{number}. {MARKS[state]}{safe(step.title, 200)}: nothing to do, {safe(step.before, 200)}"
+    return f"{number}. {MARKS[state]}{safe(step.title, 200)}: {safe(step.before, 200)} → {safe(step.after, 200)}"
+
+
+def _warnings(plan: Plan) -> str:
+    """List the checks that are not met and that who decides may live with."""
+    lines = [
+        f"⚠️ {safe(check.rule, 300)}: {safe(check.saw, 300)} ({safe(check.code, 40)}){f' {hint}' if hint else ''}"
+        for check in plan.warnings
+        for hint in [safe(check.hint, 200)]
+    ]
+    return fit_lines(lines, SECTION, more="… and {left} more warnings")
+
+
+def _small_print(change: Change) -> str:
+    parts = [f"runbook {safe(change.runbook, 60)}"]
+    if change.plan:
+        parts += [f"risk {change.plan.risk}", f"{sum(check.met for check in change.plan.checks)} checks met"]
+    if change.digest:
+        parts.append(f"plan {change.digest[:19]}")
+    if change.approve_by and change.state in {State.PLANNED, State.WAITING}:
+        parts.append(f"approve by {moment(change.approve_by)}")
+    if change.execute_by and change.state in {State.APPROVED, State.SCHEDULED}:
+        parts.append(f"approval good until {moment(change.execute_by)}")
+    return " · ".join(parts)
+
+
+def _progress(view: View) -> str:
+    """Say how far the steps are, once they were begun."""
+    done = sum(entry.state in {StepState.DONE, StepState.NOT_NEEDED} for entry in view.journal)
+    return f": {done} of {len(view.journal)} steps" if view.journal and view.change.state is State.APPLYING else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.replace("*", "").split())
+
+
+def _section(text: str) -> Block:
+    return {"type": "section", "text": _mrkdwn(text)}
+
+
+def _mrkdwn(text: str) -> Block:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _plain(text: str, longest: int) -> Block:
+    return {"type": "plain_text", "text": plain(text, longest), "emoji": False}

@@ -1,0 +1,70 @@
+"""Run chat: reports out, clicks in, and what a crash left over."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from passgate.faces.chat.clicks import Clicks, Seal
+from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.render import Renderer
+from passgate.faces.chat.sender import Sender
+
+if TYPE_CHECKING:
+    from passgate.connect.slack import SlackConnector
+    from passgate.faces.chat.clicks import Desk
+    from passgate.settings.shape import People
+    from passgate.store.store import Store
+
+
+class Chat:
+    """Hold the parts of chat together. `run` ends only when it is cancelled: no failure of Slack's ends it."""
+
+    def __init__(
+        self,
+        connector: SlackConnector,
+        store: Store,
+        desk: Desk,
+        people: People,
+        channel: str,
+        *,
+        secret: str,
+        burst: int = 20,
+        longest_pause: float = 30.0,
+    ) -> None:
+        """Take the connector opened; `secret` seals the buttons and is the same after a restart (the bot token is)."""
+        directory, seal = Directory(people), Seal(secret)
+        renderer = Renderer(directory, seal)
+        self._connector = connector
+        self._sender = Sender(connector, store, renderer, channel, burst=burst, longest_pause=longest_pause)
+        self._clicks = Clicks(
+            connector,
+            store,
+            desk,
+            directory,
+            renderer=renderer,
+            seal=seal,
+            channel=channel,
+            longest_pause=longest_pause,
+        )
+
+    async def run(self) -> None:
+        """Send, listen, and work off clicks."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sender.run(), name="chat: reports")
+            group.create_task(self._clicks.run(), name="chat: clicks")
+            group.create_task(self._connector.listen(self._clicks.take), name="chat: socket")
+
+    def status(self) -> dict[str, Any]:
+        """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""
+        socket, sender = self._connector.health, self._sender.health
+        return {
+            "connected_since": socket.connected_since.isoformat() if socket.connected_since else None,
+            "last_heard": socket.last_heard.isoformat() if socket.last_heard else None,
+            "last_ack": socket.last_ack.isoformat() if socket.last_ack else None,
+            "last_sent": sender.last_sent.isoformat() if sender.last_sent else None,
+            "messages_behind": sender.behind,
+            "messages_cut_down": sender.cut_down,
+            "clicks_open": self._clicks.open,
+            "trouble": [words for words in (socket.trouble, sender.trouble) if words],
+        }

@@ -1,0 +1,152 @@
+"""Say what the parent message and its thread both say: states, people, votes, what was touched and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.text import fit, fit_lines, safe
+from passgate.model.change import Actor, Change, Door, Event, JournalEntry, State, StepState
+from passgate.model.decision import Decision, Verdict
+
+SYMBOLS = {
+    State.REQUESTED: "📝",
+    State.PLANNED: "📝",
+    State.WAITING: "⏳",
+    State.APPROVED: "👍",
+    State.SCHEDULED: "🗓️",
+    State.APPLYING: "🔧",
+    State.DONE: "✅",
+    State.DENIED: "⛔",
+    State.EXPIRED: "⌛",
+    State.WITHDRAWN: "↩️",
+    State.VOID: "🚫",
+    State.UNDONE: "⏪",
+    State.STOPPED: "🛑",
+}
+WORDS = {
+    State.REQUESTED: "Asked for; the plan is being made",
+    State.PLANNED: "Planned",
+    State.WAITING: "Waiting for a decision",
+    State.APPROVED: "Approved; not started yet",
+    State.SCHEDULED: "Approved; starts when its window opens",
+    State.APPLYING: "In progress",
+    State.DONE: "Done",
+    State.DENIED: "Denied",
+    State.EXPIRED: "Expired",
+    State.WITHDRAWN: "Withdrawn",
+    State.VOID: "Void: what was approved is not what is there any more",
+    State.UNDONE: "Undone: what had been done was taken back",
+    State.STOPPED: "Stopped: a person is needed",
+}
+MARKS = {
+    StepState.PENDING: "",
+    StepState.INTENT: "🔧 ",
+    StepState.DONE: "✅ ",
+    StepState.NOT_NEEDED: "⏭️ ",
+    StepState.FAILED: "❌ ",
+    StepState.UNKNOWN: "❓ ",
+    StepState.UNDONE: "⏪ ",
+}
+DOORS = {
+    Door.CLI: "at the command line",
+    Door.SLACK: "in Slack",
+    Door.WEB: "on the web page",
+    Door.API: "through the API",
+    Door.PREFECT: "in Prefect",
+    Door.SCHEDULE: "by a schedule",
+    Door.ENGINE: "itself",
+}
+_TOUCHED = frozenset({StepState.INTENT, StepState.DONE, StepState.FAILED, StepState.UNKNOWN, StepState.UNDONE})
+
+
+@dataclass(frozen=True)
+class View:
+    """Hold what is known of a change at one moment. `moved` is the event that brought its present state."""
+
+    change: Change
+    decisions: tuple[Decision, ...] = ()
+    journal: tuple[JournalEntry, ...] = ()
+    moved: Event | None = None
+
+
+def title(change: Change) -> str:
+    """Return `CHG-0042 · Attach a USB device to win-01`, not yet made safe."""
+    what = change.plan.title if change.plan else change.runbook
+    target = change.plan.target if change.plan else ""
+    return f"{change.id} · {what}{f' · {target}' if target and target not in what else ''}"
+
+
+def moment(at: datetime) -> str:
+    """Return a time as people and logs both read it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def who(people: Directory, actor: Actor) -> str:
+    """Say who did it, and by which door."""
+    return f"{people.name(actor.person)} {DOORS[actor.door]}"
+
+
+def needs(people: Directory, change: Change, decisions: tuple[Decision, ...]) -> str:
+    """Say how many approvals are missing, and who can give them."""
+    terms = change.terms
+    if terms is None:
+        return ""
+    approvals = sum(one.verdict is Verdict.APPROVE for one in decisions)
+    groups = " or ".join(safe(group, 60) for group in terms.groups) or "anybody listed"
+    voters = fit(", ".join(people.name(voter) for voter in terms.voters), 1200)
+    count = f" ({approvals} of {terms.approvals} so far)" if terms.approvals > 1 else ""
+    return (
+        f"*Needs* {terms.approvals} {'approval' if terms.approvals == 1 else 'approvals'} from {groups}{count}: "
+        f"{voters}; not {people.name(change.requester.person)}, who asked"
+    )
+
+
+def vote(people: Directory, decision: Decision) -> str:
+    """Say who decided what, when, where and why."""
+    mark, word = ("👍", "Approved") if decision.verdict is Verdict.APPROVE else ("⛔", "Denied")
+    where = DOORS[Door(decision.door)] if decision.door in set(Door) else f"by {safe(decision.door, 20)}"
+    reason = f": “{safe(decision.reason, 500)}”" if decision.reason else ""
+    return f"{mark} {word} by {people.name(decision.person)} {where}, {moment(decision.at)}{reason}"
+
+
+def touched(view: View) -> str:
+    """Say what was done and what was not, from the journal alone."""
+    begun = [entry for entry in view.journal if entry.state in _TOUCHED]
+    if not begun:
+        return "" if view.change.state is State.DONE else "No step was begun."
+    if view.change.state is State.DONE:
+        return ""
+    return fit_lines(
+        [
+            f"{MARKS[entry.state]}{entry.index + 1}. {safe(entry.title, 120)}: {_standing(entry)}"
+            for entry in view.journal
+        ],
+        1500,
+        more="… and {left} more steps",
+    )
+
+
+def _standing(entry: JournalEntry) -> str:
+    words = {
+        StepState.PENDING: "not begun",
+        StepState.INTENT: "begun; whether it took effect is not known",
+        StepState.NOT_NEEDED: "nothing to do",
+    }.get(entry.state, entry.state.value)
+    detail = safe(entry.error or entry.saw, 300)
+    return f"{words}{f' ({detail})' if detail else ''}"
+
+
+def what_next(view: View) -> str:
+    """Say what a person does next, where something is to be done."""
+    change = view.change
+    ask_again = "Ask again for a new plan if it is still wanted."
+    begun = any(entry.state in _TOUCHED for entry in view.journal)
+    return {
+        State.STOPPED: f"*What to do*: look at the steps above and at `passgate show {change.id}`, put right what is "
+        "unknown or failed by hand, then ask for a new change for what is left.",
+        State.EXPIRED: ask_again,
+        State.VOID: ask_again if not begun else f"*What to do*: look at `passgate show {change.id}`. {ask_again}",
+        State.UNDONE: f"Find the cause of the failed step before asking again: `passgate show {change.id}`.",
+    }.get(change.state, "")
