@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import paramiko
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+from paramiko.pkey import UnknownKeyType
 
 from passgate.errors import ConfigError, LoginError, TrustError, UnreachableError
 
@@ -237,8 +239,8 @@ def pinned_keys(text: str, host: str, address: str, port: int) -> dict[str, para
         if not words or words[0].startswith("#"):
             continue
         try:
-            entry = paramiko.hostkeys.HostKeyEntry.from_line(" ".join(words), number)
-        except (paramiko.SSHException, ValueError) as error:
+            entry = HostKeyEntry.from_line(" ".join(words), number)
+        except (paramiko.SSHException, InvalidHostKey, UnknownKeyType, ValueError) as error:
             raise _not_an_entry(number) from error
         if entry is None or words[0].startswith("@"):
             raise _not_an_entry(number)
