@@ -156,6 +156,21 @@ def test_without_authority_nothing_is_sent(access: ShellAccess, world: World) ->
     reader.close()
 
 
+def test_acting_under_an_authority_shares_connections_and_nothing_else(access: ShellAccess, world: World) -> None:
+    """A reader lends its connections to one that may act, and stays a reader itself."""
+    reader = EsxiShell(access)
+    reader.arbitrator(ESX_03)
+    world.inject(Fault(CONNECT, fault="Disconnect"))  # a second connection would be refused
+    asked: list[str] = []
+
+    reader.acting_under(lambda action, _: asked.append(action)).start_arbitrator(ESX_03)
+
+    assert asked == ["start_arbitrator"]
+    with pytest.raises(NotAuthorizedError):
+        reader.stop_arbitrator(ESX_03)
+    reader.close()
+
+
 def test_a_kept_connection_is_used_again_and_made_anew_when_it_broke(shell: EsxiShell, world: World) -> None:
     """Many readings need one login; after the host hung up, the next reading logs in again by itself."""
     shell.arbitrator(ESX_01)

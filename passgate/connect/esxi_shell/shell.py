@@ -48,7 +48,7 @@ class EsxiShell:
     def acting_under(self, authorize: Callable[[str, str], None]) -> EsxiShell:
         """Return the same shells, with the same connections, for acting under that authority."""
         acting = EsxiShell(self._access, authorize=authorize)
-        acting._wires, acting._lock = self._wires, self._lock  # noqa: SLF001 - another of our own kind
+        acting._wires, acting._lock = self._wires, self._lock
         return acting
 
     def close(self) -> None:
