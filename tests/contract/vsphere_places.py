@@ -1,0 +1,102 @@
+"""The two vCenters that the vSphere contract runs against: govmomi's simulator and the lab's own.
+
+Each place starts in milliseconds, so every test gets one of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from passgate.connect.vsphere import Scope, Session, VSphereConnector, read_inventory
+from passgate.lab import tls
+from passgate.lab.inventory_seed import seeded_world
+from passgate.lab.vcenter.accounts import Account
+from passgate.lab.world import World
+from passgate.model.inventory import Host, Inventory, Vm
+from passgate.settings.shape import LabWorld
+from tests.independent.vcenter_of_govmomi import Endpoint, vcenter
+
+FAST = LabWorld(power_seconds=0.05, boot_seconds=0.05, reconfigure_seconds=0.02, connect_seconds=0.0)
+STICK = "0/1/3"
+"""Where the Verbatim stick is, on the host of both places' VM."""
+
+
+@dataclass
+class Place:
+    """Hold one vCenter, and the names of what every test finds there.
+
+    `vm` is on, has no USB controller, and runs on the host of the stick. `twins` is a host with two equal dongles.
+    `world` is the lab's, to change things behind Passgate's back; govmomi's simulator has none.
+    """
+
+    endpoint: Endpoint
+    vm: str
+    twins: str
+    world: World | None = None
+    opened: ExitStack = field(default_factory=ExitStack)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+
+    def session(self, *, user: str | None = None, password: str | None = None, timeout: float = 30.0) -> Session:
+        """Open a session; it is closed with the place."""
+        at = self.endpoint
+        secret = at.password if password is None else password
+        session = Session(at.url, ca=at.ca, user=user or at.user, password=lambda: secret, timeout=timeout)
+        return self.opened.enter_context(session)
+
+    def connector(self, session: Session | None = None, **how: Any) -> VSphereConnector:
+        """Return a connector with authority for everything; `asked` keeps what it asked authority for."""
+        return VSphereConnector(
+            session or self.session(), lambda *one: self.asked.append(one), on_task=self.tasks.append, **how
+        )
+
+    def read(self, session: Session | None = None, **scope: Any) -> Inventory:
+        """Read the inventory; without a scope, the VM and its host's USB devices in depth."""
+        return read_inventory(session or self.session(), Scope(**(scope or {"vms": (self.vm,), "usb": True})), "test")
+
+    def found(self, session: Session | None = None) -> tuple[Vm, Host]:
+        """Return the VM and its host, in depth."""
+        return self.read(session).vm_and_host(self.vm)
+
+
+@contextmanager
+def govmomi(folder: Path) -> Iterator[Place]:
+    """Run govmomi's simulator; skips where it can't be built."""
+    ca = tls.make_ca(folder)
+    pair = tls.issue(ca, ["127.0.0.1"])
+    with vcenter(pair.cert, pair.key, ca.cert.read_text()) as endpoint:
+        place = Place(endpoint, vm="DC0_H0_VM0", twins="DC0_H0")
+        with place.opened:
+            yield place
+
+
+@contextmanager
+def lab(settings: LabWorld = FAST) -> Iterator[Place]:
+    """Run the lab's vCenter in this process."""
+    from passgate.lab.vcenter import VCenterServer
+
+    world = seeded_world(settings)
+    users = {"admin": Account("pass"), "limited": Account("pass", "limited"), "reader": Account("pass", "reader")}
+    server = VCenterServer(world, users, no_guests)
+    server.start()
+    try:
+        place = Place(
+            Endpoint(server.url, server.ca_pem, "admin", "pass"), vm="win-01", twins="esx-02.lab.example", world=world
+        )
+        with place.opened:
+            yield place
+    finally:
+        server.stop()
+        world.close()
+
+
+def no_guests(*_: Any, **__: Any) -> Any:
+    """Stand where guests would: nothing here looks into one."""
+    raise LookupError("There are no guests behind this vCenter.")
+
+
+PLACES: dict[str, Callable[[Path], Any]] = {"govmomi": govmomi, "lab": lambda _: lab()}
