@@ -66,7 +66,7 @@ def test_windows_serial_is_none_when_windows_made_it_up() -> None:
 
 def test_windows_disk_that_is_offline_is_told_offline() -> None:
     """SAN policy may leave a disk offline: that is reported, and a NUL is no drive letter."""
-    disk = {"Number": 1, "UniqueId": f"{STORAGE}:WIN-01", "IsOffline": True, "OperationalStatus": "Offline"}
+    disk = {"Number": 1, "UniqueId": f"{STORAGE}:WIN-01", "IsOffline": True, "OperationalStatus": 53267}
     parts = [{"DiskNumber": 1, "DriveLetter": "\0"}]
     [seen] = of_windows(windows(pnp=[pnp(STICK), pnp(STORAGE)], disks=[disk], partitions=parts))
     assert [(one.state, one.where) for one in seen.disks] == [("Offline", "")]
