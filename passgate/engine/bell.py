@@ -1,0 +1,132 @@
+"""Start and wake runs on the Prefect server. A ring is a doorbell, never an approval."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import AwaitingRetry
+
+from passgate.engine.deployed import entry_point
+from passgate.engine.flow import flow_of, run_key, run_name
+from passgate.engine.runtime import Runtime
+from passgate.engine.worker import POOL
+from passgate.errors import UnreachableError
+from passgate.model.change import Change
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+FAULTS = (httpx.HTTPError, PrefectHTTPStatusError)
+
+
+class PrefectBell:
+    """Make one run per change, and wake it wherever it is. `in_hand` says whether a live process has the run."""
+
+    def __init__(self, runtime: Runtime, *, nudge: Callable[[], None], in_hand: Callable[[UUID], bool]) -> None:
+        self._runtime = runtime
+        self._nudge = nudge
+        self._in_hand = in_hand
+        self._deployments: dict[str, UUID] = {}
+        self._client: PrefectClient | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self._client = await get_client().__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._client is not None:
+            await self._client.__aexit__(None, None, None)
+
+    async def deploy(self) -> None:
+        """Write a deployment for each runbook, so that Prefect's form, schedules and API reach it."""
+        client = self._open()
+        for slug, runbook in self._runtime.catalogue.runbooks.items():
+            flow = flow_of(runbook)
+            self._deployments[slug] = await client.create_deployment(
+                flow_id=await client.create_flow(flow),
+                name=slug,
+                entrypoint=entry_point(slug),
+                work_pool_name=POOL,
+                description=flow.description,
+                parameter_openapi_schema=_schema(flow),
+                enforce_parameter_schema=True,
+                tags=["passgate", runbook.risk.value],
+                pull_steps=[],
+            )
+
+    async def start(self, change: Change) -> None:
+        """Make the change's run. Doing it twice makes one run: its id is the idempotency key."""
+        if change.flow_run is not None:
+            return await self.ring(change)
+        try:
+            run = await self._open().create_flow_run_from_deployment(
+                self._deployments[change.runbook],
+                parameters=change.ask,
+                name=run_name(change),
+                idempotency_key=run_key(self._runtime, change.id),
+                tags=["passgate"],
+            )
+        except FAULTS as error:
+            raise UnreachableError(f"Prefect did not take the run of {change.id}: {error}.") from error
+        self._runtime.store.set_flow_run(change.id, str(run.id))
+        self._nudge()
+        return None
+
+    async def ring(self, change: Change) -> None:
+        """Wake the change's run, whatever state it is in; a run that is gone is made anew."""
+        if change.flow_run is None:
+            return await self.start(change)
+        async with self._one_at_a_time:
+            try:
+                await self._wake(change, UUID(change.flow_run))
+            except ObjectNotFound:
+                await self._start_anew(change)
+            except FAULTS as error:
+                raise UnreachableError(f"Prefect did not answer when {change.id} was rung: {error}.") from error
+        self._nudge()
+        return None
+
+    async def _wake(self, change: Change, run_id: UUID) -> None:
+        client = self._open()
+        run: FlowRun = await client.read_flow_run(run_id)
+        state = run.state
+        if state is None or state.is_scheduled() or self._in_hand(run_id):
+            return
+        if state.is_paused():
+            await client.resume_flow_run(run_id)
+        elif state.is_final() and change.state.is_end:
+            return
+        else:
+            # Crashed, cancelled, failed, or Running in the books with no process that has it: the books are put right,
+            # and the run goes on from our journal. Our gate does not depend on Prefect's.
+            await client.set_flow_run_state(run_id, AwaitingRetry(message="woken by Passgate"), force=True)
+
+    async def _start_anew(self, change: Change) -> None:
+        run = await self._open().create_flow_run_from_deployment(
+            self._deployments[change.runbook],
+            parameters=change.ask,
+            name=run_name(change),
+            idempotency_key=run_key(self._runtime, change.id, token_hex(4)),
+            tags=["passgate"],
+        )
+        self._runtime.store.set_flow_run(change.id, str(run.id))
+
+    def _open(self) -> PrefectClient:
+        if self._client is None:
+            raise UnreachableError("The connection to Prefect is not open.")
+        return self._client
+
+
+def _schema(flow: Any) -> dict[str, Any]:
+    from prefect.utilities.callables import parameter_schema  # noqa: PLC0415 - heavy, and only needed here
+
+    schema: dict[str, Any] = parameter_schema(flow).model_dump_for_openapi()
+    return schema

@@ -1,0 +1,184 @@
+"""Take requests and decisions from every door; all faces speak to the engine through here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from passgate.connect.vsphere.reading import Scope
+from passgate.engine.ending import evidence_file
+from passgate.engine.filing import asked, file_change, previewed
+from passgate.engine.gate import settle
+from passgate.engine.runtime import Runtime
+from passgate.engine.steps import Runbook
+from passgate.errors import ConflictError, InputError, PassgateError, UnknownNameError
+from passgate.model.change import Actor, Change, JournalEntry, RecordedEvent, State
+from passgate.model.decision import Decision, Terms, Verdict
+from passgate.model.inventory import Host
+from passgate.model.plan import Plan
+from passgate.policy.votes import may_vote
+
+log = logging.getLogger(__name__)
+
+
+class Bell(Protocol):
+    """Start and wake the runs that carry changes out. A ring is no approval: the run reads the decisions itself."""
+
+    async def start(self, change: Change) -> None:
+        """Make a run for the change, once."""
+
+    async def ring(self, change: Change) -> None:
+        """Wake the change's run."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Hold a plan and what it would need, with nothing filed."""
+
+    plan: Plan
+    terms: Terms
+
+
+class Desk:
+    """File, decide, withdraw and show changes."""
+
+    def __init__(self, runtime: Runtime, bell: Bell) -> None:
+        self.runtime = runtime
+        self._bell = bell
+        self._news = asyncio.Event()
+        self._ringing: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(self._news.set)
+
+        runtime.store.listeners.append(tell)
+
+    def runbooks(self) -> tuple[Runbook[Any], ...]:
+        """Return all runbooks."""
+        return tuple(self.runtime.catalogue.runbooks.values())
+
+    async def plan(self, runbook: str, ask: dict[str, Any], actor: Actor) -> Preview:
+        """Plan on paper; nothing is filed and nothing touched. Checks that are not met are in the plan."""
+        return Preview(*await previewed(self.runtime, *asked(self.runtime, runbook, ask), actor))
+
+    async def request(self, runbook: str, ask: dict[str, Any], actor: Actor) -> Change:
+        """File a change and start its run."""
+        change = await file_change(self.runtime, runbook, ask, actor)
+        self._in_background(self._bell.start(change), change)
+        return change
+
+    async def decide(
+        self, change_id: str, actor: Actor, verdict: Verdict, reason: str = "", digest: str | None = None
+    ) -> Change:
+        """Record one person's decision on the plan as it stands, and wake the run if that settles it."""
+        change = self.runtime.store.change(change_id)
+        if change.state is not State.WAITING or change.terms is None or change.digest is None:
+            raise ConflictError(
+                f"{change_id} is {change.state}; there is nothing to decide any more.",
+                hint=f"See what became of it: `passgate show {change_id}`.",
+                subject=change_id,
+            )
+        if verdict is Verdict.DENY and not reason.strip():
+            raise InputError("A denial needs a reason.", hint="Say in a sentence why, for who asked.", subject="reason")
+        may_vote(change.terms, self.runtime.config.people, actor.person, change.requester.person)
+        change = settle(self.runtime, change)
+        if change.state is State.WAITING:
+            decision = Decision(
+                change=change_id,
+                digest=digest or change.digest or "",
+                person=actor.person,
+                door=actor.door.value,
+                verdict=verdict,
+                reason=reason.strip(),
+                at=self.runtime.clock(),
+            )
+            self.runtime.store.decide(decision, actor)
+            change = settle(self.runtime, change)
+        if change.state is not State.WAITING:
+            self._in_background(self._bell.ring(change), change)
+        return change
+
+    async def withdraw(self, change_id: str, actor: Actor, reason: str) -> Change:
+        """Take a change back before its first step. Only who asked may."""
+        change = self.runtime.store.change(change_id)
+        if change.requester.person != actor.person:
+            raise InputError(
+                f"{change_id} was asked for by {change.requester.person}; only they can withdraw it.",
+                hint="If it must not happen, deny it.",
+                subject=change_id,
+            )
+        now = self.runtime.clock()
+        said = f"withdrawn by {actor.person}" + (f": {reason}" if reason else "")
+        change = self.runtime.store.move(change_id, State.WITHDRAWN, actor, reason or "withdrawn", now, outcome=said)
+        self._in_background(self._bell.ring(change), change)
+        return change
+
+    async def change(self, change_id: str) -> Change:
+        """Return one change."""
+        return self.runtime.store.change(change_id)
+
+    async def changes(self, states: tuple[State, ...] = (), limit: int = 50) -> tuple[Change, ...]:
+        """Return the newest changes."""
+        return self.runtime.store.changes(states, limit)
+
+    async def journal(self, change_id: str) -> tuple[JournalEntry, ...]:
+        """Return the state of each step."""
+        return self.runtime.store.journal(change_id)
+
+    async def decisions(self, change_id: str) -> tuple[Decision, ...]:
+        """Return who decided what."""
+        return self.runtime.store.decisions(change_id)
+
+    async def events(self, change_id: str | None, after: int = 0, wait: float = 0) -> tuple[RecordedEvent, ...]:
+        """Return what happened after that place in the ledger; with `wait`, up to that many seconds for something."""
+        deadline = asyncio.get_running_loop().time() + wait
+        while True:
+            self._news.clear()
+            found = self.runtime.store.events(after=after, change=change_id)
+            left = deadline - asyncio.get_running_loop().time()
+            if found or left <= 0:
+                return found
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), left)
+
+    async def usb(self, host: str | None = None) -> tuple[Host, ...]:
+        """Return the hosts with their USB devices, or one of them."""
+        scope = Scope(hosts=(host,), usb=True) if host else Scope(all_hosts=True, usb=True)
+        site = await self.runtime.estate.read(scope)
+        return (site.host(host),) if host else site.hosts
+
+    def person_of_token(self, token: str) -> str | None:
+        """Return whose personal token that is."""
+        return self.runtime.store.person_of_token(token)
+
+    async def evidence(self, change_id: str) -> Path:
+        """Return the change's evidence file."""
+        change = self.runtime.store.change(change_id)
+        path = evidence_file(self.runtime.home, change_id)
+        if not path.exists():
+            raise UnknownNameError(
+                f"There is no evidence file of {change_id} yet.",
+                hint=f"It is written when a change ends; {change_id} is {change.state}.",
+                subject=change_id,
+            )
+        return path
+
+    def _in_background(self, call: Any, change: Change) -> None:
+        """Ring without waiting: what is decided stands in our tables, and the clockwork rings again if this fails."""
+
+        async def ring() -> None:
+            try:
+                await call
+            except PassgateError as error:
+                log.warning("%s: %s", change.id, error.message)
+            except Exception:
+                log.exception("%s could not be woken; the clockwork tries again", change.id)
+
+        task = asyncio.create_task(ring())
+        self._ringing.add(task)
+        task.add_done_callback(self._ringing.discard)

@@ -1,0 +1,83 @@
+"""Begin and end a change: the fresh plan, the restore point, the outcome in words, the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from passgate.engine.authority import ENGINE
+from passgate.engine.planning import differences, make_plan
+from passgate.engine.runtime import Runtime
+from passgate.ledger.evidence import write_evidence as write_file
+from passgate.model.change import Change, Event, EventType, JournalEntry, State, StepState
+from passgate.model.inventory import Inventory
+from passgate.model.plan import Plan
+
+
+async def replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inventory, tuple[str, ...]]:
+    """Read the estate and plan anew; return the reading, and what differs in meaning from the approved plan."""
+    runbook = runtime.catalogue.runbook(change.runbook)
+    ask = runbook.ask.model_validate(change.ask)
+    site = await runtime.estate.read_for(runbook, ask)
+    now = make_plan(runbook, ask, site)
+    if now.digest == change.digest:
+        return site, ()
+    return site, differences(plan, now) or ("the plan has another digest",)
+
+
+def restore_point(runtime: Runtime, change: Change, site: Inventory) -> None:
+    """Record the configuration of the VMs that the change acts on, as it was before the first step."""
+    changed = {one.removeprefix("vm:") for one in (change.plan.resources if change.plan else ())}
+    for vm in site.vms:
+        if vm.ref in changed:
+            data = {"vm": vm.name, "config": vm.model_dump(mode="json")}
+            runtime.store.append(
+                Event(type=EventType.RESTORE_POINT, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
+            )
+
+
+async def end(runtime: Runtime, change: Change, failed: str | None, left: tuple[str, ...]) -> Change:
+    """Give the leases back, say exactly what is and what isn't done, and write the evidence."""
+    store = runtime.store
+    journal = store.journal(change.id)
+    done = [entry.title for entry in journal if entry.state is StepState.DONE]
+    proof = journal[-1].saw if journal else ""
+    if failed is None:
+        state, why = State.DONE, proof or "all steps are done"
+    elif not left and all(entry.state in _TAKEN_BACK for entry in _mutating(change, journal)):
+        state, why = State.UNDONE, f"{failed} What was done before was taken back."
+    else:
+        state = State.STOPPED
+        rest = "; ".join(left) or f"done and left as it is: {', '.join(done) or 'nothing'}"
+        why = f"{failed} {rest}. A person is needed: look at {change.plan.target if change.plan else 'the target'}."
+    now = runtime.clock()
+    store.give_leases_back(change.id, now)
+    change = store.move(change.id, state, ENGINE, why, now, outcome=why)
+    await write_evidence(runtime, change)
+    return change
+
+
+async def write_evidence(runtime: Runtime, change: Change) -> None:
+    """Write the change's evidence file into the home, and record its SHA-256."""
+    path = evidence_file(runtime.home, change.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write() -> str:
+        return write_file(path, runtime.store.evidence_data(change.id))
+
+    digest = await runtime.estate.in_thread(write)
+    data = {"file": path.name, "sha256": digest}
+    runtime.store.append(Event(type=EventType.EVIDENCE, change=change.id, actor=ENGINE, at=runtime.clock(), data=data))
+
+
+def evidence_file(home: Path, change_id: str) -> Path:
+    """Return where a change's evidence is kept."""
+    return home / "evidence" / f"{change_id}.zip"
+
+
+_TAKEN_BACK = frozenset({StepState.UNDONE, StepState.PENDING, StepState.NOT_NEEDED})
+
+
+def _mutating(change: Change, journal: Sequence[JournalEntry]) -> list[JournalEntry]:
+    wanted = {step.index for step in (change.plan.steps if change.plan else ()) if step.mutates}
+    return [entry for entry in journal if entry.index in wanted]

@@ -1,0 +1,177 @@
+"""Put the connectors together: one reading of vCenter and shells, and systems for reading or for acting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from passgate.connect.esxi_shell.reading import ShellReading, ShellUsb
+from passgate.connect.esxi_shell.shell import EsxiShell
+from passgate.connect.esxi_shell.wire import ShellAccess
+from passgate.connect.guest.connector import GuestConnector, Login
+from passgate.connect.vsphere.connector import VSphereConnector
+from passgate.connect.vsphere.reading import Scope, read_inventory
+from passgate.connect.vsphere.session import Session
+from passgate.engine.steps import Ask, Reads, Runbook, Systems
+from passgate.errors import ConfigError, PassgateError
+from passgate.model.inventory import GuestFamily, Host, HostUsbDevice, Inventory
+from passgate.settings.load import resolve
+from passgate.settings.shape import Config, FromEnv, FromFile
+
+THREADS = 32
+"""How many blocking calls to the outside may wait at once; each holds a thread, none holds a processor."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Authorize = Callable[[str, str], None]
+
+
+class Estate:
+    """Reach the systems that config names. Connections are made at first use and kept."""
+
+    def __init__(self, config: Config, home: Path) -> None:
+        self._config = config
+        self._home = home
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="estate")
+
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call in a thread of our own, so that slow systems never starve other work."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(call, *args, **kwargs))
+
+    def close(self) -> None:
+        """Log out and close all connections that were made."""
+        if "session" in self.__dict__:
+            self.session.close()
+        if "shell" in self.__dict__ and self.shell:
+            self.shell.close()
+        self._threads.shutdown(wait=False)
+
+    @cached_property
+    def session(self) -> Session:
+        """Return the session with vCenter."""
+        site = self._config.site.vcenter
+        return Session(
+            self._text(site.url),
+            user=self._text(site.user),
+            password=partial(self._text, site.password),
+            ca=self._text(site.ca) if site.ca is not None else None,
+            timeout=site.timeout.total_seconds(),
+        )
+
+    @cached_property
+    def shell(self) -> EsxiShell | None:
+        """Return the ESXi shells, or None where config names none."""
+        shell = self._config.site.shell
+        if shell is None:
+            return None
+        return EsxiShell(
+            ShellAccess(
+                user=shell.user,
+                known_hosts=self._text(shell.known_hosts),
+                key=self._text(shell.key) if shell.key else None,
+                password=self._text(shell.password) if shell.password else None,
+                port=shell.port,
+                addresses=json.loads(self._text(shell.addresses)) if shell.addresses else {},
+                timeout=shell.timeout,
+            )
+        )
+
+    @cached_property
+    def guest(self) -> GuestConnector:
+        """Return the way into guests."""
+        logins = [
+            Login(GuestFamily(one.family), one.user, partial(self._text, one.password), one.vms)
+            for one in self._config.site.guests
+        ]
+        return GuestConnector(self.session, logins)
+
+    def acting_under(self, authorize: Authorize) -> Systems:
+        """Return systems whose mutating calls ask that authority first."""
+        return Systems(
+            VSphereConnector(self.session, authorize), self._needed_shell().acting_under(authorize), self.guest
+        )
+
+    def _needed_shell(self) -> EsxiShell:
+        return self.shell or EsxiShell(ShellAccess(user="", known_hosts=""))
+
+    async def read_for(self, runbook: Runbook, ask: Ask) -> Inventory:  # type: ignore[type-arg]  # any runbook will do
+        """Read what planning that ask needs."""
+        return await self.read(Scope(vms=ask.vms(), usb=Reads.USB in runbook.reads))
+
+    async def read(self, scope: Scope) -> Inventory:
+        """Read vCenter once, and the shells of the hosts in scope side by side."""
+        site = await self.in_thread(read_inventory, self.session, scope, self._config.site.vcenter.name)
+        if not scope.usb:
+            return site
+        wanted = {vm.host.ref for vm in site.vms if {vm.name, vm.uuid} & set(scope.vms)} | set(scope.hosts)
+        near = [host for host in site.hosts if scope.all_hosts or {host.ref, host.name} & wanted]
+        for host in await asyncio.gather(*(self._with_shell(host) for host in near)):
+            site = site.with_host(host)
+        return site
+
+    async def _with_shell(self, host: Host) -> Host:
+        """Add what only the shell knows; a shell that can't be read leaves its reason, and the checks judge it."""
+        if self.shell is None:
+            return host.model_copy(update={"shell_error": "config/site.yaml names no shell"})
+        try:
+            reading = await self.in_thread(self.shell.read_usb, host.id)
+        except ConfigError:
+            raise
+        except PassgateError as error:
+            return host.model_copy(update={"shell_error": f"{error.message} {error.hint}".strip()})
+        return joined(host, reading)
+
+    def _text(self, reference: str | FromEnv | FromFile) -> str:
+        return resolve(reference, self._home)
+
+
+def joined(host: Host, reading: ShellReading) -> Host:
+    """Return the host with what its shell knows of the same devices.
+
+    The API knows paths but no serials, the shell serials but no paths. Both are put together only where one device of
+    these ids is on each side: with twins nothing says which is which, and a guess could take the wrong dongle. Devices
+    that only the shell shows (the arbitrator is stopped, or keeps them) are listed without a path.
+    """
+    known = {(one.vendor, one.product) for one in host.usb}
+    found = [_joined(one, _sole(reading, one, host)) for one in host.usb]
+    found += [_unseen(host, one) for one in reading.devices if (one.vendor, one.product) not in known]
+    return host.model_copy(update={"arbitrator": reading.arbitrator, "usb": tuple(found)})
+
+
+def _sole(reading: ShellReading, device: HostUsbDevice, host: Host) -> ShellUsb | None:
+    shell = [one for one in reading.devices if (one.vendor, one.product) == (device.vendor, device.product)]
+    api = [one for one in host.usb if (one.vendor, one.product) == (device.vendor, device.product)]
+    return shell[0] if len(shell) == len(api) == 1 else None
+
+
+def _joined(device: HostUsbDevice, shell: ShellUsb | None) -> HostUsbDevice:
+    if shell is None:
+        return device
+    return device.model_copy(
+        update={
+            "serial": shell.serial,
+            "bus": shell.bus,
+            "device": shell.device,
+            "boots_host": shell.boots_host is not False,
+            "families": device.families or shell.families,
+        }
+    )
+
+
+def _unseen(host: Host, shell: ShellUsb) -> HostUsbDevice:
+    return HostUsbDevice(
+        host=host.id,
+        vendor=shell.vendor,
+        product=shell.product,
+        serial=shell.serial,
+        name=shell.name,
+        families=shell.families,
+        boots_host=shell.boots_host is not False,
+        bus=shell.bus,
+        device=shell.device,
+    )

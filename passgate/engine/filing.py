@@ -1,0 +1,89 @@
+"""File a change: the one way in, for every door; bad input and unmet hard checks are refused before it is filed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from passgate.engine.gate import open_gate
+from passgate.engine.planning import make_plan, refuse_stops
+from passgate.engine.runtime import Runtime
+from passgate.engine.steps import Ask, Runbook, UsbSelector
+from passgate.errors import InputError, PassgateError, UnknownNameError
+from passgate.model.change import Actor, Change
+from passgate.model.decision import Terms
+from passgate.model.plan import Plan
+from passgate.policy.terms import choose
+
+
+async def file_change(
+    runtime: Runtime, slug: str, fields: dict[str, Any], actor: Actor, *, flow_run: str | None = None
+) -> Change:
+    """Check, plan and file a change. `flow_run` is given when Prefect started the run by itself."""
+    runbook, ask = asked(runtime, slug, fields)
+    plan, terms = await previewed(runtime, runbook, ask, actor)
+    refuse_stops(plan)
+    store, now = runtime.store, runtime.clock()
+    change = store.file_change(slug, ask.model_dump(mode="json"), actor, ask.reason, ask.ticket, now)
+    if flow_run:
+        store.set_flow_run(change.id, flow_run)
+    within = None if terms.pre_authorised else terms.approve_within
+    change = store.save_plan(change.id, plan, terms, now + within if within else None, now)
+    return open_gate(runtime, change)
+
+
+async def previewed(runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Actor) -> tuple[Plan, Terms]:
+    """Return the plan for that ask as the world is now, and what policy would ask for."""
+    plan = make_plan(runbook, ask, await runtime.estate.read_for(runbook, ask))
+    config = runtime.config
+    terms = choose(
+        config.policy, config.people, runbook=runbook.slug, risk=runbook.risk, vms=ask.vms(), requester=actor.person
+    )
+    return plan, terms
+
+
+def asked(runtime: Runtime, slug: str, fields: dict[str, Any]) -> tuple[Runbook[Any], Ask]:
+    """Return the runbook and the checked ask, names of devices resolved. Raises InputError that names the field."""
+    runbook = runtime.catalogue.runbook(slug)
+    try:
+        ask: Ask = runbook.ask.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]["loc"]
+        raise InputError(
+            f"{slug} was not asked for properly: {'; '.join(_said(one) for one in error.errors())}.",
+            hint=f"Fields of {slug}: {', '.join(runbook.ask.model_fields)}. See `passgate runbook show {slug}`.",
+            subject=str(first[0]) if first else slug,
+        ) from None
+    named = {
+        name: _device(runtime, value)
+        for name in type(ask).model_fields
+        if isinstance(value := getattr(ask, name), UsbSelector) and value.name
+    }
+    return runbook, ask.model_copy(update=named)
+
+
+def _device(runtime: Runtime, selector: UsbSelector) -> UsbSelector:
+    """Return what a name from config/devices.yaml stands for, so that the change does not depend on that file."""
+    devices = runtime.config.devices.devices
+    name = selector.name or ""
+    if name not in devices:
+        raise UnknownNameError(
+            f"No device is called {name!r} in config/devices.yaml.",
+            hint=f"Names there: {', '.join(sorted(devices)) or 'none'}. Or give vendor:product, as in 18a5:0302.",
+            subject="device",
+        )
+    one = devices[name]
+    parts = (one.vendor_product, one.path and f"path:{one.path}", one.serial and f"serial:{one.serial}")
+    return UsbSelector(",".join(part for part in parts if part))
+
+
+def _said(error: ErrorDetails) -> str:
+    field = ".".join(str(part) for part in error["loc"]) or "the request"
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, PassgateError):
+        return f"{field}: {cause.message} {cause.hint}".rstrip(" .")
+    given = error["input"]
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{field}: {error['msg']}{shown}"

@@ -1,0 +1,276 @@
+"""Run a change as a Prefect flow: wait at the gate, carry out, report. The gate itself is in our tables.
+
+Prefect's resume, retry, forced states and direct calls only make this code run; none of them is an approval. After each
+wake the decisions are read, and each mutating call asks for authority once more (`passgate.engine.authority`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from prefect import Flow, task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import State as PrefectState
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.flow_runs import suspend_flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from passgate.engine import report
+from passgate.engine.authority import ENGINE, words
+from passgate.engine.carrying import Attempt, Carrying
+from passgate.engine.ending import end, evidence_file, replanned, restore_point, write_evidence
+from passgate.engine.filing import file_change
+from passgate.engine.gate import settle
+from passgate.engine.runtime import Runtime, current
+from passgate.engine.steps import Runbook
+from passgate.errors import ConflictError, InputError, PassgateError
+from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
+from passgate.model.plan import PlannedStep
+
+LEASE = timedelta(minutes=2)
+RENEW_EVERY = 30.0
+PREFECT = Actor(person="prefect", door=Door.PREFECT)
+
+log = logging.getLogger(__name__)
+
+
+def flow_of(runbook: Runbook[Any]) -> Flow[Any, Any]:
+    """Make the Prefect flow of a runbook; its parameters are the fields of the runbook's own model."""
+
+    async def carry(**parameters: Any) -> Any:
+        return await run_change(runbook, parameters)
+
+    fields = runbook.ask.model_fields
+    carry.__name__ = runbook.slug.replace("-", "_")
+    carry.__doc__ = f"{runbook.title}.\n\n{runbook.description}"
+    carry.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # how Prefect learns the parameters
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=info.rebuild_annotation(),
+                default=inspect.Parameter.empty if info.is_required() else info.default,
+            )
+            for name, info in fields.items()
+        ]
+    )
+    return Flow(fn=carry, name=runbook.slug, description=carry.__doc__, persist_result=False)
+
+
+async def run_change(runbook: Runbook[Any], parameters: dict[str, Any]) -> PrefectState[Any]:
+    """Take one change from wherever it is as far as it can go now."""
+    runtime = current()
+    change = await _change_of_this_run(runtime, runbook, parameters)
+    artifacts = [asyncio.create_task(_show_plan(change))]
+    try:
+        change = await _pass_the_gate(runtime, change)
+        if not change.state.is_end:
+            change = await _carry_out(runtime, change)
+        elif not evidence_file(runtime.home, change.id).exists():
+            await write_evidence(runtime, change)
+    finally:
+        with suppress(Exception):  # an artifact that can't be written must not change what became of the change
+            await asyncio.gather(*artifacts)
+    with suppress(Exception):
+        await acreate_markdown_artifact(
+            report.of_end(change, runtime.store.journal(change.id)), key=f"{change.id.lower()}-report"
+        )
+    return _prefect_state(change)
+
+
+async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, Any]) -> Change:
+    """Return the change that this run carries out; a run that Prefect started by itself files one, like every door."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise InputError("A runbook runs as a Prefect flow run only.", hint="Use `passgate request`.")
+    run = context.flow_run
+    change = runtime.store.change_of_flow_run(str(run.id)) or _meant_by(runtime, run)
+    if change is None:
+        change = await file_change(runtime, runbook.slug, _as_json(parameters), PREFECT, flow_run=str(run.id))
+        async with get_client() as client:
+            await client.update_flow_run(run.id, name=run_name(change))
+    elif change.state.is_end:
+        return change
+    else:
+        data = {"flow_run": str(run.id), "state": change.state.value}
+        runtime.store.append(
+            Event(type=EventType.RESUMED, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
+        )
+    return change
+
+
+async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
+    """Return once the change is approved, is being applied, or has ended; suspend the run until then.
+
+    Each gate of the same run needs a key of its own, and Prefect lets a key pass that it has seen: a wake-up without a
+    decision therefore goes back to sleep under the next one (reference Prefect, 6).
+    """
+    for ring in count():
+        change = settle(runtime, change)
+        if change.state is State.APPROVED:
+            taken = await _begin(runtime, change)
+            if taken is not None:
+                return taken
+        elif change.state is not State.WAITING:
+            return change
+        await suspend_flow_run(key=f"{change.digest}:{ring}", timeout=None)
+    return change
+
+
+async def _begin(runtime: Runtime, change: Change) -> Change | None:
+    """Begin an approved change: leases, a fresh plan that must be the approved one, the restore point.
+
+    Returns None when it can't begin yet (somebody else holds a lease, vCenter does not answer): the clockwork rings
+    again, for as long as the approval is good.
+    """
+    store, plan = runtime.store, change.plan
+    if plan is None:
+        raise InputError(f"{change.id} has no plan.", subject=change.id)
+    try:
+        store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
+        site, why = await replanned(runtime, change, plan)
+    except ConflictError as error:
+        log.info("%s waits: %s", change.id, error.message)
+        return None
+    except PassgateError as error:
+        store.give_leases_back(change.id, runtime.clock())
+        if error.safe_to_repeat:
+            log.warning("%s waits: %s", change.id, error.message)
+            return None
+        site, why = None, (words(error),)
+    if why or site is None:
+        said = f"the world is not as it was when this was approved: {'; '.join(why)}"
+        store.give_leases_back(change.id, runtime.clock())
+        return store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)
+    store.begin_journal(change.id, plan.steps)
+    restore_point(runtime, change, site)
+    return store.move(change.id, State.APPLYING, ENGINE, "approved, and the world is as it was", runtime.clock())
+
+
+async def _carry_out(runtime: Runtime, change: Change) -> Change:
+    plan = change.plan
+    if plan is None:
+        raise InputError(f"{change.id} has no plan.", subject=change.id)
+    # Taken anew at each start of this code: a run that was thought dead loses its right to act by the newer token.
+    tokens = runtime.store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
+    carrying = Carrying(runtime, change.id, plan, tokens)
+    keeping = asyncio.create_task(_keep_leases(runtime, change.id))
+    try:
+        journal = runtime.store.journal(change.id)
+        # An entry that failed or was taken back says that a former process was on its way back: go on with that.
+        failed = next((one.error or one.title for one in journal if one.state in _ON_THE_WAY_BACK), None)
+        if failed is None:
+            failed = await _forward(runtime, carrying)
+        left: tuple[str, ...] = ()
+        if failed is not None and change.terms is not None and change.terms.undo_on_failure:
+            left = await _back(carrying)
+        return await end(runtime, change, failed, left)
+    finally:
+        keeping.cancel()
+
+
+_ON_THE_WAY_BACK = frozenset({StepState.FAILED, StepState.UNDONE, StepState.UNKNOWN})
+
+
+async def _forward(runtime: Runtime, carrying: Carrying) -> str | None:
+    """Do the steps in order, each as a Prefect task run named in plain words. Return why it can't go on, if so."""
+    service = runtime.config.service
+    for planned in carrying.plan.steps:
+        step = runtime.catalogue.step(planned.kind, planned.fields)
+        delays = [service.retry_delays[min(n, len(service.retry_delays) - 1)] for n in range(step.attempts - 1)]
+        run: Any = task(_attempt_of(carrying, planned, delays)).with_options(
+            name=planned.kind,
+            task_run_name=planned.title.replace("{", "{{").replace("}", "}}"),
+            retries=len(delays),
+            retry_delay_seconds=list(delays),
+            retry_jitter_factor=service.retry_jitter,
+            retry_condition_fn=_is_safe_to_repeat,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the change must end in a state that is known
+            return f"{planned.title}: {words(error)}"
+    return None
+
+
+async def _back(carrying: Carrying) -> tuple[str, ...]:
+    run: Any = task(carrying.take_back).with_options(
+        name="take-back", task_run_name="Take back what was done", cache_policy=NO_CACHE, persist_result=False
+    )
+    left: tuple[str, ...] = await run()
+    return left
+
+
+def _attempt_of(carrying: Carrying, planned: PlannedStep, delays: list[float]) -> Any:
+    async def attempt() -> None:
+        context = TaskRunContext.get()
+        number = context.task_run.run_count if context else 1
+        await carrying.step(planned, Attempt(number, delays[number - 1] if number <= len(delays) else None))
+
+    return attempt
+
+
+async def _is_safe_to_repeat(_task: Any, _run: TaskRun, state: PrefectState[Any]) -> bool:
+    """Tell Prefect whether to try again. It must be a plain function (reference Prefect, 8)."""
+    error: object = state.data
+    return isinstance(error, PassgateError) and error.safe_to_repeat
+
+
+async def _keep_leases(runtime: Runtime, change_id: str) -> None:
+    while True:
+        await asyncio.sleep(RENEW_EVERY)
+        try:
+            runtime.store.renew_leases(change_id, LEASE, runtime.clock())
+        except PassgateError as error:
+            log.warning("the leases of %s could not be renewed: %s", change_id, error.message)
+
+
+async def _show_plan(change: Change) -> None:
+    if change.plan is not None:
+        await acreate_markdown_artifact(report.of_plan(change, change.plan), key=f"{change.id.lower()}-plan")
+
+
+def _prefect_state(change: Change) -> PrefectState[Any]:
+    said = f"{change.id} {change.state}: {change.outcome}"
+    if change.state is State.DONE:
+        return Completed(message=said)
+    if change.state in {State.UNDONE, State.STOPPED}:
+        return Failed(message=said)
+    return Cancelled(message=said)
+
+
+def run_name(change: Change) -> str:
+    """Return the name of a change's run: its id and its target."""
+    return f"{change.id} {change.plan.target if change.plan else ''}".strip()
+
+
+def _as_json(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: getattr(value, "value", value) for name, value in parameters.items()}
+
+
+def run_key(runtime: Runtime, change_id: str, again: str = "") -> str:
+    """Return the idempotency key of a change's run; it says whose run this is before our table does."""
+    return ":".join(filter(None, (runtime.config.service.origin, change_id, again)))
+
+
+def _meant_by(runtime: Runtime, run: FlowRun) -> Change | None:
+    """Return the change that a run was made for, when it starts before its id is in our table."""
+    origin, _, rest = (run.idempotency_key or "").rpartition(":CHG-")
+    if origin != runtime.config.service.origin:
+        return None
+    change = runtime.store.change(f"CHG-{rest.partition(':')[0]}")
+    if change.flow_run not in {None, str(run.id)}:
+        raise ConflictError(f"{change.id} is carried out by another run.", subject=change.id)
+    runtime.store.set_flow_run(change.id, str(run.id))
+    return change

@@ -1,0 +1,78 @@
+"""Keep the engine's loops running in one process: worker, bell, clockwork."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from prefect.client.orchestration import get_client
+
+from passgate.engine.bell import PrefectBell
+from passgate.engine.clockwork import Clockwork
+from passgate.engine.desk import Desk
+from passgate.engine.runtime import Runtime
+from passgate.engine.worker import WarmWorker
+from passgate.model.change import State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Hold what the faces need of the running engine."""
+
+    desk: Desk
+    worker: WarmWorker
+
+    def status(self) -> dict[str, object]:
+        """Return how the engine stands, as `passgate status` and `doctor` show it."""
+        open_now = self.desk.runtime.store.changes((State.WAITING, State.APPROVED, State.APPLYING), limit=10_000)
+        return {
+            "runs_in_hand": len(self.worker.in_hand),
+            "changes_open": Counter(one.state.value for one in open_now),
+        }
+
+
+@asynccontextmanager
+async def keep_running(runtime: Runtime) -> AsyncIterator[Keeping]:
+    """Run the engine's loops; what one of them meets is logged and tried again, none of them ends the others."""
+    await _prefect_answers()
+    worker = WarmWorker(name="passgate")
+    async with PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.in_hand.__contains__) as bell:
+        desk = Desk(runtime, bell)
+        worker_task = _task(worker.keep_working(), "worker")
+        while not worker.ready:
+            await asyncio.sleep(0.02)
+        await bell.deploy()
+        tasks = [
+            worker_task,
+            _task(worker.answer_nudges(), "nudges"),
+            _task(Clockwork(runtime, bell).run(), "clockwork"),
+        ]
+        try:
+            yield Keeping(desk, worker)
+        finally:
+            for one in tasks:
+                one.cancel()
+            await asyncio.wait(tasks, timeout=2)
+
+
+async def _prefect_answers() -> None:
+    """Wait until Prefect's server is there; it takes seconds to start, and may be restarted at any time."""
+    async with get_client() as client:
+        while True:
+            try:
+                await client.hello()
+            except (httpx.HTTPError, OSError):
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+def _task(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    return asyncio.create_task(coroutine, name=name)
