@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,6 +154,25 @@ CERTIFICATE = {
 }
 
 
+REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((TimeoutError,), "there was no answer in time"),
+    ((socket.gaierror,), "its name can't be resolved"),
+    ((ConnectionRefusedError,), "nothing listens at that address"),
+    (
+        (
+            http.client.RemoteDisconnected,
+            http.client.IncompleteRead,
+            ConnectionResetError,
+            BrokenPipeError,
+            ssl.SSLEOFError,
+        ),
+        "the connection broke before the answer came",
+    ),
+    ((ssl.SSLError,), "the other side does not speak TLS as expected"),
+    ((http.client.HTTPException, ExpatError), "the answer was not what a vCenter answers"),
+)
+
+
 @contextmanager
 def spoken(doing: str, subject: str) -> Iterator[None]:
     """Raise Passgate's errors for everything that vSphere or the network raise inside.
@@ -211,14 +231,5 @@ def of_broken(broken: BaseException, doing: str, subject: str) -> PassgateError:
 
 def reason(broken: BaseException) -> str:
     """Return in words how the connection failed."""
-    if isinstance(broken, TimeoutError):
-        return "there was no answer in time"
-    if isinstance(broken, ConnectionRefusedError):
-        return "nothing listens at that address"
-    if isinstance(broken, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
-        return "the connection broke before the answer came"
-    if isinstance(broken, ssl.SSLError):
-        return "the other side does not speak TLS as expected"
-    if isinstance(broken, http.client.HTTPException | ExpatError):
-        return f"the answer was not what a vCenter answers ({type(broken).__name__}: {broken})"
-    return str(broken) or type(broken).__name__
+    words = next((words for kinds, words in REASONS if isinstance(broken, kinds)), "")
+    return words or str(broken) or type(broken).__name__

@@ -46,16 +46,9 @@ class Session:
     def __init__(
         self, url: str, *, user: str, password: Callable[[], str], ca: str | None = None, timeout: float = 30.0
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise ConfigError(
-                f"{url!r} is not the address of a vCenter.",
-                hint="Accepted: https://host or https://host:port; the password is never sent without TLS.",
-                subject="vcenter.url",
-            )
-        self.address = parts.netloc.rpartition("@")[2]
+        self._host, self._port = host_and_port(url)
+        self.address = f"{self._host}:{self._port}"
         self.timeout = timeout
-        self._host, self._port = parts.hostname, parts.port or 443
         self._user, self._password = user, password
         self._tls = trusting(ca)
         self._lock = threading.RLock()
@@ -106,8 +99,8 @@ class Session:
 
     @property
     def negotiated(self) -> tuple[int, ...]:
-        """Return the version that both sides speak; pyVmomi drops everything newer without a word."""
-        return version_of(self.stub.version)
+        """Return the version that both sides can rely on; pyVmomi drops everything newer without a word."""
+        return min(numbers(VmomiSupport.versionIdMap[self.stub.version]), numbers(self.api_version))
 
     def require(self, version: tuple[int, ...], feature: str, subject: str) -> None:
         """Refuse a feature that the server is too old for, because pyVmomi would leave it out silently."""
@@ -216,6 +209,19 @@ class Session:
             self._calls += 1
 
 
+def host_and_port(url: str) -> tuple[str, int]:
+    """Return the host and the port that the URL names."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme == "https" and parts.hostname:
+            return parts.hostname, parts.port or 443
+    raise ConfigError(
+        f"{url!r} is not the address of a vCenter.",
+        hint="Accepted: https://host or https://host:port; the password is never sent without TLS.",
+        subject="vcenter.url",
+    )
+
+
 def trusting(ca: str | None) -> ssl.SSLContext:
     """Return a TLS context that verifies certificate and name, against that PEM text or the system's store."""
     try:
@@ -232,7 +238,6 @@ def trusting(ca: str | None) -> ssl.SSLContext:
     return context
 
 
-def version_of(name: str) -> tuple[int, ...]:
-    """Return pyVmomi's `vim.version.v8_0_2_0` or `version11` as numbers, as the server would write them."""
-    text = VmomiSupport.versionIdMap.get(name) or ""
-    return tuple(int(part) for part in re.findall(r"\d+", text))
+def numbers(version: str) -> tuple[int, ...]:
+    """Return a version such as `8.0.2.0` as numbers, so that versions can be compared."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
