@@ -239,6 +239,8 @@ class ControlServer:
                 asked = {**(json.loads(body) if body else {}), **request.path_params}
                 # In a thread: the world's lock may be held for a while, and Slack answers on a loop of its own.
                 return JSONResponse(await run_in_threadpool(act, asked))
+            except KeyError as error:
+                return JSONResponse({"error": f"{error} was not given, or does not exist"}, status_code=400)
             except (LookupError, ActError) as error:
                 return JSONResponse({"error": " ".join(map(str, error.args))}, status_code=409)
             except (ValueError, TypeError) as error:

@@ -54,6 +54,7 @@ class Lab:
             port=settings.slack_port, bot_token=bot_token, app_token=app_token, control_token=self._token
         )
         self._control = ControlServer(Control(self.world, self.slack), self._token)
+        self._files: dict[Path, str] = {}
         self._secrets = {
             "vcenter.user": VCENTER_USER,
             "vcenter.password": password,
@@ -80,12 +81,15 @@ class Lab:
             "slack.url": self.slack.api_url,
             "control.url": self._control.url,
         }
-        for name, text in {**self._secrets, **places}.items():
-            write(self._home / "lab" / name, text)
+        self._files = {self._home / "lab" / name: text for name, text in {**self._secrets, **places}.items()}
+        for path, text in self._files.items():
+            write(path, text)
         return self
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop answering, and take the files away: whoever reads them next learns that no lab runs."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
         self._control.stop()
         self.slack.stop()
         self.shells.stop()
