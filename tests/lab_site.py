@@ -88,6 +88,14 @@ class LabControl:
         """Set power, question, template, fault_tolerance ... of a VM, as somebody else's change would."""
         return self.post("/vm", vm=vm, **fields)
 
+    def set_host(self, host: str, **fields: Any) -> Json:
+        """Set maintenance, connection, version, dpm of a host, as somebody else's change would."""
+        return self.post("/host", host=host, **fields)
+
+    def dpm(self, *, on: bool) -> None:
+        """Set whether the cluster powers idle hosts off."""
+        self.post("/cluster", dpm=on)
+
     def rename_vm(self, vm: str, name: str) -> Json:
         """Give a VM another name."""
         return self.post("/rename-vm", vm=vm, name=name)

@@ -7,7 +7,9 @@
     POST /plug         {"host", "path", ...}             put one back (into another port with "to"), or a new one in
     POST /arbitrator   {"host", "running", "autostart"}
     POST /service      {"host", "service", "running"}    TSM-SSH not running: the shell refuses connections
-    POST /vm           {"vm", ...}                       set power, question, template and what else SETTABLE has
+    POST /host         {"host", ...}                     set maintenance, connection, version, dpm, name
+    POST /cluster      {"dpm"}                           let DRS power idle hosts off
+    POST /vm           {"vm", ...}                       set power, question, template and the like
     POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
     POST /slack/{act}  act as a person (click, say, ...), see the workspace (state), order faults (faults)
@@ -44,11 +46,12 @@ from passgate.lab.world import World
 
 Json = dict[str, Any]
 START_TIME = 10.0
-SETTABLE = (
+VM_FIELDS = frozenset({
     "annotation", "connection", "fault_tolerance", "hardware_version", "power", "question", "template",
     "tools_installed",
-)  # fmt: skip
-"""What POST /vm may set of a VM."""
+})  # fmt: skip
+HOST_FIELDS = frozenset({"connection", "dpm", "maintenance", "name", "version"})
+"""What POST /vm and POST /host may set."""
 
 
 class Control:
@@ -120,15 +123,28 @@ class Control:
     def vm(self, asked: Json) -> Json:
         """Set fields of a VM, as somebody else's change would."""
         vm = self._world.vm(asked["vm"])
-        wanted = {key: value for key, value in asked.items() if key != "vm"}
-        if strangers := wanted.keys() - set(SETTABLE):
-            raise ValueError(f"{', '.join(sorted(strangers))} can't be set; these can: {', '.join(SETTABLE)}")
+        wanted = _settable(asked, "vm", VM_FIELDS)
         with self._world.lock:
             if "power" in wanted:
                 self._world.set_power(vm, wanted.pop("power"))
             vars(vm).update(wanted)
             self._world.touch(vm)
             return _vm_state(self._world, vm)
+
+    def host(self, asked: Json) -> Json:
+        """Set fields of a host, as somebody else's change would."""
+        host = self._world.host(asked["host"])
+        with self._world.lock:
+            vars(host).update(_settable(asked, "host", HOST_FIELDS))
+            self._world.changed()
+            return _host_state(self._world, host)
+
+    def cluster(self, asked: Json) -> Json:
+        """Set whether the cluster powers idle hosts off."""
+        with self._world.lock:
+            self._world.dpm = bool(asked["dpm"])
+            self._world.changed()
+        return {}
 
     def rename_vm(self, asked: Json) -> Json:
         """Give a VM another name."""
@@ -177,6 +193,7 @@ class Control:
             for vm in fresh.vms:
                 vars(vms.setdefault(vm.ref, vm)).update({**vars(vm), "host": hosts[vm.host.ref]})
             world.vms[:] = [vms[vm.ref] for vm in fresh.vms]
+            world.dpm = fresh.dpm
             self._pulled.clear()
             world.mutations.clear()
             world.clear_faults()
@@ -200,6 +217,7 @@ class ControlServer:
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
+                    control.host, control.cluster,
                     control.rename_vm, control.add_vm, control.reset,
                 )
             ),
@@ -247,6 +265,13 @@ class ControlServer:
                 return JSONResponse({"error": f"that can't be read: {error}"}, status_code=400)
 
         return serve
+
+
+def _settable(asked: Json, who: str, fields: frozenset[str]) -> Json:
+    wanted = {key: value for key, value in asked.items() if key != who}
+    if strangers := wanted.keys() - fields:
+        raise ValueError(f"{', '.join(sorted(strangers))} can't be set; these can: {', '.join(sorted(fields))}")
+    return wanted
 
 
 def _numbered(uuid: str, number: int) -> str:

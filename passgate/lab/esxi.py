@@ -110,7 +110,7 @@ class _Shell:
             ).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        fault = self.world.take_fault(CONNECT, self.host.name)
+        fault = self.world.take_fault(CONNECT, self.host.name, self.host.ref)
         if fault:
             time.sleep(fault.delay)
         if (fault and fault.fault) or not self.host.services["TSM-SSH"].running:
@@ -187,7 +187,7 @@ class _Session(paramiko.ServerInterface):
 
     def _exec(self, channel: paramiko.Channel, line: str) -> None:
         shell = self._shell
-        fault = shell.world.take_fault(EXEC, shell.host.name)
+        fault = shell.world.take_fault(EXEC, shell.host.name, shell.host.ref)
         if fault:
             time.sleep(fault.delay)
             if fault.fault == "Disconnect":
