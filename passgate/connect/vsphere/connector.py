@@ -71,16 +71,16 @@ class VSphereConnector:
 
     def power_on(self, vm: VmId) -> None:
         """Power the VM on; on already counts as done."""
-        self._power("power_on", vm, f"power on {vm.name}", lambda one: one.PowerOnVM_Task())
+        self._power("power_on", vm, f"power on {vm.name}", "poweredOn", lambda one: one.PowerOnVM_Task())
 
     def power_off(self, vm: VmId) -> None:
         """Power the VM off at once, like pulling the plug; off already counts as done."""
-        self._power("power_off", vm, f"power off {vm.name}", lambda one: one.PowerOffVM_Task())
+        self._power("power_off", vm, f"power off {vm.name}", "poweredOff", lambda one: one.PowerOffVM_Task())
 
     def shut_down_guest(self, vm: VmId, *, within: timedelta = timedelta(minutes=5)) -> None:
         """Ask VMware Tools to shut the guest down, and wait until the VM is off; off already counts as done."""
         doing = f"shut down the guest of {vm.name}"
-        with already_so():
+        with already_so("poweredOff"):
             self._send("shut_down_guest", vm, doing, lambda one: one.ShutdownGuest())
         ref = vm.ref
         off = wait_until(
@@ -209,8 +209,8 @@ class VSphereConnector:
     def _object(self, vm: VmId) -> Any:
         return self._session.object(vim.VirtualMachine, vm.ref)
 
-    def _power(self, action: str, vm: VmId, doing: str, start: Callable[[Any], Any]) -> None:
-        with already_so():
+    def _power(self, action: str, vm: VmId, doing: str, wanted: str, start: Callable[[Any], Any]) -> None:
+        with already_so(wanted):
             self._await(self._send(action, vm, doing, start), vm, doing)
 
     def _reconfigure(self, action: str, vm: VmId, doing: str, spec: Any) -> None:
@@ -233,13 +233,13 @@ class VSphereConnector:
 
 
 @contextmanager
-def already_so() -> Iterator[None]:
+def already_so(wanted: str) -> Iterator[None]:
     """Let a power call pass that vSphere refused only because the VM is in that power state already."""
     try:
         yield
     except RefusedError as error:
         fault = error.__cause__
-        if not isinstance(fault, vim.fault.InvalidPowerState) or fault.existingState != fault.requestedState:
+        if not isinstance(fault, vim.fault.InvalidPowerState) or fault.existingState != wanted:
             raise
 
 

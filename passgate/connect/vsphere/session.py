@@ -57,7 +57,7 @@ class Session:
         self._stub: Any = None
         self._content: Any = None
         self._session_key = ""
-        self._collectors: list[tuple[int, Any]] = []
+        self._collectors: list[Any] = []
         self.remembered: dict[tuple[str, ...], Any] = {}
         """What does not change while a server runs: config options, environment browsers."""
 
@@ -143,15 +143,17 @@ class Session:
 
     @contextmanager
     def collector(self) -> Iterator[Any]:
-        """Lend a property collector of its own: two threads that wait on one would cancel each other."""
+        """Lend a property collector for filters: two threads that wait on one would cancel each other."""
+        content = self.content
         with self._lock:
-            mine = [one for one in self._collectors if one[0] == self._login]
-            self._collectors = mine[:-1]
-        login, collector = mine[-1] if mine else (self._login, self.content.propertyCollector.CreatePropertyCollector())
+            login = self._login
+            lent = self._collectors.pop() if self._collectors else None
+        collector = lent or content.propertyCollector.CreatePropertyCollector()
         yield collector
         # Not reached after an error: such a collector is not lent again, and the server drops it with the session.
         with self._lock:
-            self._collectors.append((login, collector))
+            if login == self._login:
+                self._collectors.append(collector)
 
     def close(self) -> None:
         """Log out, if ever logged in; a server that is gone is left alone."""
@@ -180,7 +182,7 @@ class Session:
         with spoken(f"log in to vCenter {self.address} as {self._user}", self.address):
             self._session_key = content.sessionManager.Login(self._user, self._password()).key
         self._login += 1
-        self._collectors.clear()
+        self._collectors = [content.propertyCollector]
 
     def _renew(self, login: int) -> None:
         with self._lock:

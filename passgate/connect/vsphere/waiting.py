@@ -33,28 +33,18 @@ def filter_of(watched: Watched) -> Any:
 def wait_until(
     session: Session, watched: Watched, settled: Callable[[Seen], T | None], seconds: float, *, doing: str, subject: str
 ) -> T | None:
-    """Return what `settled` makes of the objects' properties as soon as it is not None; None after `seconds`.
-
-    Reads once before it makes a filter, because most short tasks have ended by then.
-    """
+    """Return what `settled` makes of the objects' properties as soon as it is not None; None after `seconds`."""
     ends = time.monotonic() + seconds
-    spec = filter_of(watched)
-    first = session.read(
-        doing, subject, lambda content: content.propertyCollector.RetrievePropertiesEx([spec], query.RetrieveOptions())
-    )
-    seen: Seen = {one.obj._moId: {prop.name: prop.val for prop in one.propSet} for one in first.objects if first}  # noqa: SLF001
-    result = settled(seen)
-    if result is not None:
-        return result
-    return session.call(doing, subject, lambda _: _follow(session, spec, settled, ends))
+    return session.call(doing, subject, lambda _: _follow(session, filter_of(watched), settled, ends))
 
 
 def _follow(session: Session, spec: Any, settled: Callable[[Seen], T | None], ends: float) -> T | None:
     seen: Seen = {}
     version = ""
+    result: T | None = None
     with session.collector() as collector:
         watch = collector.CreateFilter(spec, partialUpdates=False)
-        result: T | None = None
+        # The first answer comes at once and tells how things are; the later ones tell what changed.
         while result is None and (left := ends - time.monotonic()) > 0:
             # Half of the timeout at most, so that a quiet server is told from a dead one.
             patience = query.WaitOptions(maxWaitSeconds=max(1, int(min(left, session.timeout / 2))))
