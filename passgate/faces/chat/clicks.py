@@ -235,6 +235,12 @@ class Clicks:
                 hint="Look at the message as it is now, and decide on that.",
                 subject=change.id,
             )
+        decisions = await asyncio.to_thread(self._store.decisions, change.id)
+        if any(one.person == person and one.verdict is click.verdict for one in decisions):
+            await self._say(
+                click, f"Your decision on {change.id} ({click.verdict}) was counted before. Nothing changed."
+            )
+            return "counted before"
         actor = Actor(person=person, door=Door.SLACK)
         await self._desk.decide(change.id, actor, click.verdict, click.reason, change.digest)
         return "handed to the desk"

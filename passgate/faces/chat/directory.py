@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from passgate.faces.chat.text import safe
 from passgate.settings.shape import People, Person
+
+MOST = 20
+"""So many people are named in one message; the others are counted."""
 
 
 class Directory:
@@ -28,3 +33,16 @@ class Directory:
         """Return what pings the person in Slack, or the name of one who has no Slack id."""
         known = self._by_id.get(person)
         return f"<@{known.slack}>" if known and known.slack else self.name(person)
+
+    def names(self, people: Iterable[str]) -> str:
+        """Return their names, the first MOST of them."""
+        return _listed([self.name(person) for person in people])
+
+    def mentions(self, people: Iterable[str]) -> str:
+        """Return what pings them, the first MOST of them."""
+        return _listed([self.mention(person) for person in people])
+
+
+def _listed(words: list[str]) -> str:
+    more = [f"and {len(words) - MOST} more"] if len(words) > MOST else []
+    return ", ".join(words[:MOST] + more)

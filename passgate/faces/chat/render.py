@@ -135,9 +135,7 @@ class Renderer:
         """Say how it ended, what was and was not touched, and what a person does next."""
         change = view.change
         when = f", {moment(change.ended_at)}" if change.ended_at else ""
-        who = (
-            f" by {who(self.people, view.moved.actor)}" if view.moved and view.moved.actor.person != "passgate" else ""
-        )
+        by = f" by {who(self.people, view.moved.actor)}" if view.moved and view.moved.actor.person != "passgate" else ""
         said = change.outcome or (str(view.moved.data.get("why", "")) if view.moved else "")
         outcome = f"\n{safe(said, 900)}" if said else ""
         ending = f"{SYMBOLS[change.state]} *{WORDS[change.state]}*{by}{when}{outcome}"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from passgate.connect.slack import Mark, backoff
@@ -205,26 +206,24 @@ class Sender:
     async def _refresh(self, change_id: str, view: View | None = None) -> None:
         """Edit the parent when it does not show the present state; put off while Slack's limit on edits is reached."""
         known = await asyncio.to_thread(self._store.chat_message, change_id, self._channel)
-        now = view or await asyncio.to_thread(self._view, change_id)
-        message = _rendered(lambda: self._render.parent(now), change_id) or _bare(change_id)
+        now = await asyncio.to_thread(self._view, change_id) if view is None else view
+        message = _rendered(partial(self._render.parent, now), change_id) or _bare(change_id)
         if known is not None and known.digest != message.digest:
             if not self._edits.has_room():
                 return
             await self._edits.take()
-            mark = Mark(change_id)
             try:
-                await self._smaller_each_time(message, change_id, lambda small: self._edit(known.ts, small, mark))
+                await self._smaller_each_time(message, change_id, partial(self._edit, known.ts, Mark(change_id)))
             except RefusedError as error:
                 if error.fault not in _GONE_FAULTS:
                     raise
                 await self._new_parent(now, lost=True)
             else:
-                await asyncio.to_thread(
-                    self._store.save_chat_message, change_id, self._channel, known.ts, message.digest
-                )
+                saved = (change_id, self._channel, known.ts, message.digest)
+                await asyncio.to_thread(self._store.save_chat_message, *saved)
         self._stale.pop(change_id, None)
 
-    async def _edit(self, ts: str, message: Message, mark: Mark) -> str:
+    async def _edit(self, ts: str, mark: Mark, message: Message) -> str:
         await self._slack.update(self._channel, ts, message.text, message.blocks, mark=mark)
         return ts
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from passgate.faces.chat.directory import Directory
-from passgate.faces.chat.text import fit, safe
+from passgate.faces.chat.text import safe
 from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, needs, title, touched, vote, what_next, who
 from passgate.model.change import Event, EventType, State, StepState
 from passgate.model.decision import Decision, Verdict
@@ -67,7 +67,7 @@ def _moved(it: Told) -> str:
     change, to = it.view.change, State(it.event.data.get("to", it.view.change.state))
     why = safe(it.event.data.get("outcome") or it.event.data.get("why") or "", 900)
     if to is State.WAITING and change.terms:
-        voters = fit(", ".join(it.people.mention(voter) for voter in change.terms.voters), 2000)
+        voters = it.people.mentions(change.terms.voters)
         return f"⏳ {needs(it.people, change, ()).partition(': ')[0]}. Who can decide: {voters}"
     if to.is_end:
         known = "\n".join(line for line in (touched(it.view), what_next(it.view)) if line) if change.state is to else ""
@@ -78,19 +78,19 @@ def _moved(it: Told) -> str:
 
 
 def _step_begins(it: Told) -> str:
-    return f"🔧 {_step_name(it)}"
+    attempt = str(it.event.data.get("attempt") or "1")
+    return f"🔧 {_step_name(it)}{f', attempt {safe(attempt, 10)}' if attempt != '1' else ''}"
 
 
 def _attempt_failed(it: Told) -> str:
     data = it.event.data
-    attempt = f"attempt {safe(data['attempt'], 10)}" if "attempt" in data else "an attempt"
-    wait = next((data[key] for key in ("next_in", "retry_in") if data.get(key) is not None), None)
-    again = f" Next try in {safe(wait, 20)} s." if wait is not None else ""
-    return f"⚠️ {_step_name(it)}: {attempt} failed. {_reason(it)}{again}"
+    attempt = f"attempt {safe(data['attempt'], 10)}" if data.get("attempt") else "an attempt"
+    again = f"Next try in {safe(data['next_in'], 20)} s." if data.get("next_in") else "No further try."
+    return f"⚠️ {_step_name(it)}: {attempt} failed. {_reason(it)} {again}"
 
 
 def _step_ends(it: Told) -> str:
-    state = _step_state(it.event.data.get("state"))
+    state = _step_state(it)
     words = {
         StepState.DONE: "done",
         StepState.NOT_NEEDED: "nothing to do",
@@ -98,42 +98,40 @@ def _step_ends(it: Told) -> str:
         StepState.UNKNOWN: "*outcome unknown*",
         StepState.UNDONE: "taken back",
     }.get(state, "ended")
-    saw = safe(it.event.data.get("saw") or it.event.data.get("words") or "", 900)
-    seen = f" Seen: {saw}" if saw else ""
     error = f" {_reason(it)}" if state in {StepState.FAILED, StepState.UNKNOWN} else ""
-    return f"{MARKS[state]}{_step_name(it)}: {words}.{seen}{error}"
+    return f"{MARKS[state]}{_step_name(it)}: {words}.{_seen(it)}{error}"
 
 
 def _undo_begins(it: Told) -> str:
-    return f"⏪ Taking back: {_step_name(it)}"
+    how = safe(it.event.data.get("undo") or "", 200)
+    return f"⏪ Taking back: {_step_name(it)}{f'. {how}' if how else ''}"
 
 
 def _undo_ends(it: Told) -> str:
-    saw = safe(it.event.data.get("saw") or it.event.data.get("words") or "", 900)
-    undone = _step_state(it.event.data.get("state"), StepState.UNDONE) is StepState.UNDONE
-    words = "taken back" if undone else "*could not be taken back*"
-    seen = f" Seen: {saw}" if saw else ""
-    return f"{'⏪' if undone else '❌'} {_step_name(it)}: {words}.{seen} {_reason(it)}".rstrip()
+    if _step_state(it) is StepState.UNDONE:
+        return f"⏪ {_step_name(it)}: taken back.{_seen(it)}"
+    return f"❌ {_step_name(it)}: *could not be taken back*.{_seen(it)} {_reason(it)}"
 
 
 def _refused(it: Told) -> str:
-    return f"🛡️ The gate held: nothing was sent. {_reason(it)}".rstrip()
+    what = " on ".join(safe(it.event.data[key], 200) for key in ("action", "subject") if it.event.data.get(key))
+    return f"🛡️ The gate held: {what or 'a call'} was not sent. {_reason(it)}"
 
 
 def _resumed(it: Told) -> str:
-    why = safe(it.event.data.get("why") or it.event.data.get("reason") or "", 500)
-    return f"▶️ Gone on{f': {why}' if why else ' from the journal'}"
+    """Tell of a run that goes on in the middle; that it wakes to look at a decision is not worth a message."""
+    applying = it.event.data.get("state") == State.APPLYING
+    return "▶️ Gone on after an interruption: what the journal leaves open is looked at first." if applying else ""
 
 
 def _proof(it: Told) -> str:
-    words = safe(it.event.data.get("words") or it.event.data.get("saw") or "", 1500)
-    return f"🔎 *Seen in the guest*: {words}" if words else ""
+    saw = safe(it.event.data.get("saw") or "", 1500)
+    return f"🔎 {_step_name(it)}. *Seen in the guest*: {saw}" if saw else ""
 
 
 def _evidence(it: Told) -> str:
-    name = str(it.event.data.get("file") or it.event.data.get("path") or it.event.data.get("name") or "")
-    file = f": {safe(name.rpartition('/')[2], 200)}" if name else ""
-    return f"🗂️ The evidence is written{file}. Check it with `passgate evidence verify`."
+    name = str(it.event.data.get("file") or "").rpartition("/")[2]
+    return f"🗂️ The evidence is written: {safe(name, 200)}. Anybody can check it: `passgate evidence verify`."
 
 
 _TELLERS: dict[EventType, Callable[[Told], str]] = {
@@ -155,19 +153,21 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
 
 
 def _step_name(it: Told) -> str:
-    """Return `Step 3 of 6, Power off win-01`; an undo without a place in the plan bears its title alone."""
-    index = it.event.data.get("index", it.event.data.get("step"))
-    entry = next((entry for entry in it.view.journal if str(entry.index) == str(index)), None)
+    """Return `Step 3 of 6, Power off win-01`."""
+    index = str(it.event.data.get("step"))
+    entry = next((entry for entry in it.view.journal if str(entry.index) == index), None)
     named = safe(it.event.data.get("title") or (entry.title if entry else "") or "a step", 200)
-    if entry is None:
-        return named
-    return f"Step {entry.index + 1} of {len(it.view.journal)}, {named}"
+    return f"Step {entry.index + 1} of {len(it.view.journal)}, {named}" if entry else named
 
 
-def _step_state(value: object, otherwise: StepState = StepState.DONE) -> StepState:
-    return StepState(value) if value in {state.value for state in StepState} else otherwise
+def _step_state(it: Told) -> StepState:
+    return StepState(it.event.data.get("state", StepState.UNKNOWN))
+
+
+def _seen(it: Told) -> str:
+    saw = safe(it.event.data.get("saw") or "", 900)
+    return f" Seen: {saw}." if saw else ""
 
 
 def _reason(it: Told) -> str:
-    words = next((it.event.data[key] for key in ("error", "reason", "why", "message") if it.event.data.get(key)), "")
-    return safe(words, 900)
+    return safe(it.event.data.get("why") or "", 900)

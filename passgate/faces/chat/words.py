@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from passgate.faces.chat.directory import Directory
-from passgate.faces.chat.text import fit, fit_lines, safe
+from passgate.faces.chat.text import fit_lines, safe
 from passgate.model.change import Actor, Change, Door, Event, JournalEntry, State, StepState
 from passgate.model.decision import Decision, Verdict
 
@@ -95,7 +95,7 @@ def needs(people: Directory, change: Change, decisions: tuple[Decision, ...]) ->
         return ""
     approvals = sum(one.verdict is Verdict.APPROVE for one in decisions)
     groups = " or ".join(safe(group, 60) for group in terms.groups) or "anybody listed"
-    voters = fit(", ".join(people.name(voter) for voter in terms.voters), 1200)
+    voters = people.names(terms.voters)
     count = f" ({approvals} of {terms.approvals} so far)" if terms.approvals > 1 else ""
     return (
         f"*Needs* {terms.approvals} {'approval' if terms.approvals == 1 else 'approvals'} from {groups}{count}: "
