@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any, Literal, Self, TypeVar
+from urllib.parse import parse_qsl
 
 import uvicorn
 from starlette.applications import Starlette
@@ -31,7 +32,7 @@ from passgate.lab.slack.workspace import APP, Workspace
 Json = dict[str, Any]
 T = TypeVar("T")
 
-PAGE_FILES = {"slack.css": "text/css", "slack.js": "text/javascript"}
+PAGE_FILES = {"slack.css": "text/css", "slack.js": "text/javascript", "emoji.js": "text/javascript"}
 START_TIME = 10.0
 HEARTBEAT = 15.0
 
@@ -62,8 +63,7 @@ async def _arguments(request: Request) -> Json:
         if not isinstance(body, dict):
             raise ApiError("json_not_object")
         return given | body
-    async with request.form() as form:
-        return given | {name: value for name, value in form.items() if isinstance(value, str)}
+    return given | dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _refusal(error: ApiError) -> JSONResponse:
@@ -309,15 +309,11 @@ class SlackServer:
         await self.sockets.serve(websocket)
 
     async def _upload(self, request: Request) -> Response:
-        """Take a file's bytes, raw or as a form's file."""
+        """Take a file's bytes, sent raw as slack_sdk does."""
         kept = self.workspace.files.get(request.path_params["file"])
         if kept is None or self.faults.down:
             return PlainTextResponse("no such upload", status_code=404)
         body = await request.body()
-        if "multipart/" in request.headers.get("content-type", ""):
-            async with request.form() as form:
-                parts = [part for part in form.values() if not isinstance(part, str)]
-                body = await parts[0].read() if parts else b""
         if len(body) != kept["size"]:
             return PlainTextResponse(f"the file has {len(body)} bytes, {kept['size']} were announced", status_code=400)
         kept["bytes"] = body
@@ -366,7 +362,7 @@ class SlackServer:
     @staticmethod
     def _packaged(name: str, kind: str) -> Response:
         body = resources.files("passgate.lab.slack").joinpath("page", name).read_bytes()
-        policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'"
+        policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
         return Response(body, media_type=kind, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
 
     async def _events(self, _request: Request) -> Response:

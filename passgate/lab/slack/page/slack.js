@@ -19,7 +19,7 @@ function h(tag, props, ...children) {
   for (const [name, value] of Object.entries(props || {})) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name in node && name !== "list") node[name] = value;
+    else if (name in node || typeof value === "function") node[name] = value;
     else node.setAttribute(name, value);
   }
   node.append(...children.flat(9).filter((child) => child !== null && child !== undefined && child !== false));
@@ -42,19 +42,14 @@ function dayOf(ts) {
 
 const COLOURS = ["#c2570c", "#1264a3", "#7c3aed", "#0f7b6c", "#b4276b", "#5b6b00", "#334e8c"];
 
-function botFace() {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 36 36");
-  const part = (tag, attributes) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    svg.append(node);
-  };
-  part("rect", { width: 36, height: 36, fill: "#0b3b46" });
-  part("path", { d: "M9 28V15.5a9 9 0 0 1 18 0V28", fill: "none", stroke: "#5ee0c0", "stroke-width": 3, "stroke-linecap": "round" });
-  part("path", { d: "M18 28V16m-3.6 4.6L18 17l3.6 3.6", fill: "none", stroke: "#fff", "stroke-width": 2.6, "stroke-linecap": "round", "stroke-linejoin": "round" });
-  return svg;
-}
+const botFace = () => drawing("svg", { viewBox: "0 0 36 36" }, [
+  ["rect", { width: 36, height: 36, fill: "#0b3b46" }],
+  ["path", { d: "M9 28V15.5a9 9 0 0 1 18 0V28", fill: "none", stroke: "#5ee0c0", "stroke-width": 3, "stroke-linecap": "round" }],
+  ["path", {
+    d: "M18 28V16m-3.6 4.6L18 17l3.6 3.6", fill: "none", stroke: "#fff", "stroke-width": 2.6, "stroke-linecap": "round",
+    "stroke-linejoin": "round",
+  }],
+]);
 
 function face(id, size = "", presence = null) {
   const one = person(id);
@@ -69,26 +64,14 @@ function face(id, size = "", presence = null) {
 
 // ---- mrkdwn
 
-const EMOJI = {
-  white_check_mark: "✅", heavy_check_mark: "✔️", x: "❌", no_entry: "⛔", no_entry_sign: "🚫", warning: "⚠️",
-  hourglass: "⌛", hourglass_flowing_sand: "⏳", lock: "🔒", unlock: "🔓", key: "🔑", shield: "🛡️", gear: "⚙️",
-  electric_plug: "🔌", arrow_right: "➡️", arrow_forward: "▶️", rocket: "🚀", tada: "🎉", eyes: "👀", bell: "🔔",
-  calendar: "📆", clock1: "🕐", stopwatch: "⏱️", memo: "📝", clipboard: "📋", page_facing_up: "📄", mag: "🔍", bulb: "💡",
-  computer: "💻", desktop_computer: "🖥️", floppy_disk: "💾", rotating_light: "🚨", fire: "🔥", construction: "🚧",
-  large_green_circle: "🟢", large_yellow_circle: "🟡", red_circle: "🔴", large_blue_circle: "🔵", white_circle: "⚪",
-  large_orange_circle: "🟠", black_circle: "⚫", small_blue_diamond: "🔹", repeat: "🔁", arrows_counterclockwise: "🔄",
-  leftwards_arrow_with_hook: "↩️", rewind: "⏪", thumbsup: "👍", "+1": "👍", "-1": "👎", wave: "👋", raised_hand: "✋",
-  double_vertical_bar: "⏸️", pause_button: "⏸️", black_square_for_stop: "⏹️", stop_sign: "🛑", octagonal_sign: "🛑", link: "🔗",
-  bar_chart: "📊", package: "📦", label: "🏷️", ballot_box_with_check: "☑️", information_source: "ℹ️", question: "❓",
-  exclamation: "❗", heavy_exclamation_mark: "❗", speech_balloon: "💬", scroll: "📜", satellite: "🛰️", wrench: "🔧",
-};
-
 const plain = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
 
+const SPLIT = new RegExp(`(:[a-z0-9_+-]+:|(?:${Object.keys(DRAWN).join("|")})\\uFE0F?)`, "u");
+
 function emojis(text) {
-  return text.split(/(:[a-z0-9_+-]+:)/).map((part) => {
-    const found = EMOJI[part.slice(1, -1)];
-    return part.length > 2 && found && part.startsWith(":") ? h("span", { className: "emoji", title: part }, found) : plain(part);
+  return text.split(SPLIT).map((part, place) => {
+    const found = place % 2 ? EMOJI[part.slice(1, -1)] || part.replace("\uFE0F", "") : "";
+    return found in DRAWN ? emoji(found) : plain(part);
   });
 }
 
@@ -132,7 +115,7 @@ function inline(text) {
   return text.split(/(`[^`\n]+`|<[^<>\n]+>)/).map((part) => {
     if (part.length > 2 && part.startsWith("`") && part.endsWith("`")) return h("code", {}, plain(part.slice(1, -1)));
     if (part.length > 2 && part.startsWith("<") && part.endsWith(">")) return reference(part.slice(1, -1));
-    return null || styled(part);
+    return styled(part);
   });
 }
 
@@ -236,11 +219,6 @@ function fileCard(file) {
     h("i", {}, kind), h("span", {}, h("b", {}, file.title || file.name), h("span", { className: "dim" }, `${kind} · ${size(file.size)}`)));
 }
 
-function mentionsMe(message) {
-  const text = message.text + JSON.stringify(message.blocks || []);
-  return text.includes(`<@${me}>`) || groupsOf(me).some((group) => text.includes(`!subteam^${group.id}`));
-}
-
 function messageNode(message, before, inThread) {
   const author = person(message.user);
   const hidden = message.to;
@@ -248,23 +226,23 @@ function messageNode(message, before, inThread) {
     && !(before.reply_count && !inThread) && dayOf(before.ts) === dayOf(message.ts);
   const edited = message.edited && h("span", { className: "edited" }, "(edited)");
   const content = message.blocks ? h("div", { className: "blocks" }, blocksOf(message.blocks, message)) : mrkdwn(message.text);
-  if (edited) (message.blocks ? content : content).append(message.blocks ? edited : h("span", {}, " ", edited));
+  if (edited) content.append(message.blocks ? edited : h("span", {}, " ", edited));
   const trouble = state.warnings.filter((one) => one.user === me && one.message_ts === message.ts && Date.now() / 1000 - one.ts < 60).pop();
-  return h("article", { className: `message ${more ? "more" : ""} ${hidden ? "private" : mentionsMe(message) ? "me" : ""}`, "data-ts": message.ts },
+  return h("article", { className: `message ${more ? "more" : ""} ${hidden ? "private" : ""}`, "data-ts": message.ts },
     more ? h("div", { className: "gutter" }, h("time", {}, clock(message.ts).replace(/ .M/, ""))) : face(message.user),
     h("div", { className: "body" },
-      hidden && h("div", { className: "only" }, "👁 Only visible to you"),
+      hidden && h("div", { className: "only" }, emoji("👁"), "Only visible to you"),
       !more && h("div", { className: "by" }, h("b", {}, author.real_name), author.is_bot && h("span", { className: "badge" }, "APP"),
         h("time", { dateTime: new Date(message.ts * 1000).toISOString(), title: new Date(message.ts * 1000).toLocaleString("en-US") }, clock(message.ts))),
       content,
       (message.files || []).map(fileCard),
-      message.reactions && h("div", { className: "reactions" }, message.reactions.map((one) => h("span", {}, EMOJI[one.name] || `:${one.name}:`, ` ${one.count}`))),
-      trouble && h("div", { className: "trouble", role: "alert" }, "⚠️", h("span", {}, trouble.text)),
+      message.reactions && h("div", { className: "reactions" }, message.reactions.map((one) => h("span", {}, emojis(`:${one.name}:`), ` ${one.count}`))),
+      trouble && h("div", { className: "trouble", role: "alert" }, emoji("⚠"), h("span", {}, trouble.text)),
       hidden && h("button", { type: "button", className: "link", onclick: () => { dismissed.add(message.ts); draw(); } }, "Dismiss message"),
       message.reply_count && !inThread && h("button", { type: "button", className: "replies", onclick: () => openThread(message.ts) },
         message.reply_users.map((id) => face(id, "mini")), h("b", {}, `${message.reply_count} ${message.reply_count === 1 ? "reply" : "replies"}`),
         h("span", { className: "dim" }, `Last reply ${dayOf(message.latest_reply).toLowerCase()} at ${clock(message.latest_reply)}`))),
-    !hidden && !inThread && h("div", { className: "tools" }, h("button", { type: "button", onclick: () => openThread(message.ts) }, "💬 Reply in thread")));
+    !hidden && !inThread && h("div", { className: "tools" }, h("button", { type: "button", onclick: () => openThread(message.ts) }, emoji("💬"), "Reply in thread")));
 }
 
 // Replaces only what changed, so that what a person reads, selects or is about to press stays where it is.
@@ -353,7 +331,7 @@ async function press(part, what) {
 function confirmed(dialog) {
   return new Promise((answer) => {
     const end = (yes) => { veil.remove(); answer(yes); };
-    const veil = h("div", { className: "veil", onkeydown: (event) => event.key === "Escape" && end(false) },
+    const veil = h("div", { className: "veil", leave: () => end(false) },
       h("div", { className: "modal confirm", role: "alertdialog", "aria-modal": "true", "aria-label": dialog.title.text },
         h("header", {}, dialog.title.text, h("button", { type: "button", className: "icon", "aria-label": "Close", onclick: () => end(false) }, "✕")),
         h("div", { className: "inside" }, textOf(dialog.text)),
@@ -416,14 +394,14 @@ function modalNode(view) {
       node.classList.toggle("wrong", Boolean(words));
       if (words) node.append(h("span", { className: "error", role: "alert" }, "⚠", h("span", {}, words)));
     }
-    if (result.warning) form.querySelector("footer").before(h("div", { className: "trouble", role: "alert" }, "⚠️", h("span", {}, result.warning)));
+    if (result.warning) form.querySelector("footer").before(h("div", { className: "trouble", role: "alert" }, emoji("⚠"), h("span", {}, result.warning)));
   };
   const form = h("form", { className: "modal", role: "dialog", "aria-modal": "true", "aria-label": view.title.text, noValidate: true, onsubmit: send },
     h("header", {}, face(state.bot, "mini"), h("span", {}, view.title.text), h("button", { type: "button", className: "icon", "aria-label": "Close", onclick: leave }, "✕")),
     h("div", { className: "inside" }, blocksOf(view.blocks, { ts: "" })),
     h("footer", {}, h("button", { type: "button", className: "button", onclick: leave }, view.close ? view.close.text : "Cancel"),
       view.submit && h("button", { type: "submit", className: "button primary" }, view.submit.text)));
-  return h("div", { className: "veil", onkeydown: (event) => event.key === "Escape" && leave() }, form);
+  return h("div", { className: "veil", leave }, form);
 }
 
 function modals() {
@@ -513,6 +491,10 @@ composer($("composer"), "Message #passgate", () => "");
 composer($("reply"), "Reply…", () => thread);
 $("who").addEventListener("click", () => toggleMenu($("who-menu").hidden));
 $("thread-close").addEventListener("click", () => { thread = null; draw(); });
+document.addEventListener("keydown", (event) => {
+  const top = [...document.querySelectorAll(".veil")].pop();
+  if (event.key === "Escape" && top) top.leave();
+});
 document.addEventListener("click", (event) => { if (!event.target.closest(".who")) toggleMenu(false); });
 
 const news = new EventSource("/page/events");
