@@ -72,21 +72,21 @@ WALK = (
 """Folder > datacenter > host folder > cluster or single host > host > VM."""
 
 
-def retrieve(session: Session, spec: Any, *, doing: str, subject: str) -> Rows:
+def retrieve(session: Session, spec: Any, *, doing: str, subject: str, page: int = PAGE) -> Rows:
     """Return id -> properties for everything that the filter finds, page by page."""
 
     def ask(content: Any) -> Rows:
         collector = content.propertyCollector
-        page = collector.RetrievePropertiesEx([spec], query.RetrieveOptions(maxObjects=PAGE))
+        answer = collector.RetrievePropertiesEx([spec], query.RetrieveOptions(maxObjects=page))
         rows: Rows = {}
-        while page is not None:
-            for one in page.objects:
+        while answer is not None:
+            for one in answer.objects:
                 for missing in one.missingSet or ():
                     # A server may answer a lapsed session property by property, in place of one fault for the call.
                     if isinstance(missing.fault, vim.fault.NotAuthenticated):
                         raise missing.fault
                 rows[one.obj._moId] = {prop.name: prop.val for prop in one.propSet if prop.val is not None}  # noqa: SLF001
-            page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+            answer = collector.ContinueRetrievePropertiesEx(answer.token) if answer.token else None
         return rows
 
     return session.read(doing, subject, ask)
