@@ -71,9 +71,10 @@ def usb_attach(ask: UsbAttach, site: Inventory) -> Steps:
         yield vmotion.OtherDevicesMove(machine)
 
     yield arbitrator.Start(home)
-    yield power.Off(machine, power.gentlest(machine, force=ask.force_off))
-    yield usb.AddController(machine, kind)
-    yield usb.AddDevice(machine, device, kind, vmotion=ask.vmotion)
+    if not usb.is_attached(machine, device, vmotion=ask.vmotion):
+        yield power.Off(machine, power.gentlest(machine, force=ask.force_off))
+        yield usb.AddController(machine, kind)
+        yield usb.AddDevice(machine, device, kind, vmotion=ask.vmotion)
     yield power.On(machine)
     yield usb.Connected(machine, device)
     yield guest.SeesUsb(machine, device)

@@ -120,8 +120,7 @@ class AddDevice(Step):
     def effect(self, site: Inventory) -> Effect:
         """Need nothing when the VM's configuration names the device with the same backing."""
         vm = site.vm(self.vm.uuid)
-        entry = vm.usb_entry(self.device)
-        if entry and bool(entry.hostname) is self.vmotion:
+        if is_attached(vm, self.device, vmotion=self.vmotion):
             return Effect.nothing(f"{vm.name} has {self.device.words} in its configuration", site)
         entry = VmUsbDevice(
             key=0, pattern=f"path:{self.device.path}", hostname=self.device.host.name if self.vmotion else None
@@ -256,6 +255,12 @@ class Connected(Step):
     def undo(self) -> Step:
         """Take the device itself back."""
         return RemoveDevice(self.vm, self.device)
+
+
+def is_attached(vm: Vm, device: UsbId, *, vmotion: bool) -> bool:
+    """Say whether the VM's configuration names the device, with vMotion support if and only if that is wanted."""
+    entry = vm.usb_entry(device)
+    return entry is not None and bool(entry.hostname) is vmotion
 
 
 def controller_for(device: HostUsbDevice, vm: Vm) -> ControllerKind:

@@ -122,7 +122,8 @@ async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
                 return taken
         elif change.state is not State.WAITING:
             return change
-        await suspend_flow_run(key=f"{change.digest}:{ring}", timeout=None)
+        suspended: Any = suspend_flow_run(key=f"{change.digest}:{ring}", timeout=None)
+        await suspended
     return change
 
 

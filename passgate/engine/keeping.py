@@ -46,8 +46,7 @@ async def keep_running(runtime: Runtime) -> AsyncIterator[Keeping]:
     async with PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.in_hand.__contains__) as bell:
         desk = Desk(runtime, bell)
         worker_task = _task(worker.keep_working(), "worker")
-        while not worker.ready:
-            await asyncio.sleep(0.02)
+        await worker.is_known.wait()
         await bell.deploy()
         tasks = [
             worker_task,
@@ -74,5 +73,5 @@ async def _prefect_answers() -> None:
                 return
 
 
-def _task(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+def _task(coroutine: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
     return asyncio.create_task(coroutine, name=name)

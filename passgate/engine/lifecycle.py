@@ -33,7 +33,7 @@ PREFECT_SETTINGS = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_CLI_PROMPT": "false",
 }
-"""What differs from Prefect's defaults, and must be the same in its server and in the service (reference Prefect, 2)."""
+"""What differs from Prefect's defaults; the same in its server and in the service (reference Prefect, 2)."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
         self.in_hand: set[UUID] = set()
         """The runs that this process executes now; a run that is Running elsewhere in the books is stranded."""
         self._nudged = asyncio.Event()
+        self.is_known = asyncio.Event()
 
     async def run(
         self,
@@ -64,10 +65,10 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
             self.in_hand.discard(flow_run.id)
         return WarmResult(identifier=str(flow_run.id), status_code=0)
 
-    @property
-    def ready(self) -> bool:
-        """Say whether the server knows this worker and its pool."""
-        return self._has_successfully_synced
+    async def sync_with_backend(self) -> None:
+        """Tell the server of this worker; the first time that works is what the service waits for."""
+        await super().sync_with_backend()
+        self.is_known.set()
 
     async def keep_working(self) -> None:
         """Work until cancelled; when the server was away for so long that Prefect's worker gave up, begin anew."""

@@ -1,0 +1,48 @@
+# Everything that people and CI run. Needs Python 3.11 or later and make; installs the rest into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKERS ?= 2
+
+.PHONY: help demo test check bench wheel demo-wheel clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/passgate: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Passgate needs Python 3.11 or later; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev: $(BIN)/passgate
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(BIN)/passgate ## Attach a USB stick in the simulated datacenter, with an approval in its Slack
+	$(BIN)/passgate demo
+
+check: $(VENV)/dev ## Format, lint, types, layers, generated files
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m passgate.settings.schema --check
+
+test: check ## Everything that CI runs: the checks above, then all tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+bench: $(VENV)/dev ## Measure Passgate beside its peers; figures go to benchmarks/out/bench.json
+	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/dev ## Build the wheel into dist/
+	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist . >/dev/null
+
+demo-wheel: wheel ## Run the demo from the wheel, alone in an empty virtual environment
+	rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
+	mkdir -p build/wheel-demo && cd build/wheel-demo && rm -rf .passgate && ../wheel-venv/bin/passgate demo
+
+clean: ## Remove what was installed, built and measured
+	rm -rf $(VENV) build dist benchmarks/out/*.json .pytest_cache .mypy_cache .ruff_cache .hypothesis

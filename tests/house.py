@@ -1,0 +1,202 @@
+"""Run Passgate whole for tests: a lab, a Prefect server and the service, each a process of its own.
+
+One house serves a test run: Prefect's server takes seconds to start. Tests that use it bear the mark that puts them into
+one pytest-xdist group, ask the `house` fixture for a fresh lab world, and file changes of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from passgate.engine import lifecycle
+from passgate.engine.runtime import open_store
+from passgate.model.change import Change, State
+from passgate.settings.load import load_config
+from passgate.store.store import Store
+from tests.lab_site import Lab
+
+ROOT = Path(__file__).parents[1]
+PEOPLE = ("alice", "bob", "carol", "dave")
+QUICK_SERVICE = "retry_delays: [0.2, 0.4, 0.8]\nretry_jitter: 0.1\n"
+PATIENCE = 60.0
+
+
+@dataclass
+class House:
+    """Hold a running Passgate with its lab, and speak to it as people, operators and attackers do."""
+
+    lab: Lab
+    store: Store
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """Return Passgate's home."""
+        return self.lab.home
+
+    @property
+    def url(self) -> str:
+        """Return where the service answers."""
+        return lifecycle.status(self.home)["service"].url
+
+    def up(self) -> None:
+        """Start what does not run."""
+        lifecycle.start(self.home, ROOT, self.lab.config)
+
+    def kill_service(self) -> None:
+        """Kill the service's process with no warning, as a power cut would."""
+        pid = lifecycle.status(self.home)["service"].pid
+        assert pid is not None
+        os.killpg(pid, signal.SIGKILL)
+        until(lambda: lifecycle.status(self.home)["service"].pid is None, "the service is dead")
+
+    def kill_prefect(self) -> None:
+        """Kill Prefect's server with no warning."""
+        pid = lifecycle.status(self.home)["prefect"].pid
+        assert pid is not None
+        os.killpg(pid, signal.SIGKILL)
+        until(lambda: lifecycle.status(self.home)["prefect"].pid is None, "Prefect's server is dead")
+
+    def call(self, person: str, method: str, path: str, **body: Any) -> httpx.Response:
+        """Call the service's API as that person."""
+        headers = {"Authorization": f"Bearer {self.tokens[person]}"}
+        return httpx.request(method, self.url + path, headers=headers, json=body or None, timeout=60)
+
+    def request(self, person: str = "alice", runbook: str = "usb-attach", **ask: Any) -> Change:
+        """File a change as that person; the answer must be that it is filed."""
+        asked = {"vm": "win-01", "device": "18a5:0302", "reason": "a test", **ask}
+        answer = self.call(person, "POST", "/v1/changes", runbook=runbook, ask=asked)
+        assert answer.status_code < 300, answer.text  # noqa: PLR2004 - HTTP
+        return self.store.change(_id_in(answer.json()))
+
+    def decide(self, person: str, change: Change, verdict: str = "approve", reason: str = "") -> httpx.Response:
+        """Decide as that person through the API."""
+        return self.call(person, "POST", f"/v1/changes/{change.id}/decisions", verdict=verdict, reason=reason)
+
+    def ends(self, change: Change, within: float = PATIENCE) -> Change:
+        """Wait until the change has ended."""
+        until(lambda: self.store.change(change.id).state.is_end, f"{change.id} ends", within, self.told(change))
+        return self.store.change(change.id)
+
+    def becomes(self, change: Change, state: State, within: float = PATIENCE) -> Change:
+        """Wait until the change is in that state."""
+        until(lambda: self.store.change(change.id).state is state, f"{change.id} is {state}", within, self.told(change))
+        return self.store.change(change.id)
+
+    def told(self, change: Change) -> Callable[[], str]:
+        """Return what to say of a change that does not do what is waited for."""
+        return lambda: json.dumps(
+            [(event.type, event.data) for event in self.store.events(change=change.id)], default=str
+        )[-4000:]
+
+    def suspended(self, change: Change) -> str:
+        """Wait until the change's run is suspended at the gate; return the run's id."""
+        until(lambda: self.run_state(change) == "Suspended", f"the run of {change.id} is suspended")
+        run = self.store.change(change.id).flow_run
+        assert run is not None
+        return run
+
+    def run_state(self, change: Change) -> str:
+        """Return the name of the state of the change's run on the Prefect server."""
+        run = self.store.change(change.id).flow_run
+        if run is None:
+            return ""
+        state = self.prefect("GET", f"/flow_runs/{run}").json().get("state") or {}
+        return str(state.get("name", ""))
+
+    def prefect(self, method: str, path: str, **body: Any) -> httpx.Response:
+        """Call Prefect's own API, as anybody can who reaches it."""
+        url = lifecycle.status(self.home)["prefect"].url
+        return httpx.request(method, url + path, json=body if body or method == "POST" else None, timeout=60)
+
+    def passgate(self, *words: str, person: str = "alice", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line as that person."""
+        return subprocess.run(
+            [sys.executable, "-m", "passgate.faces.cli.main", *words],
+            env={**os.environ, **self.environment(person), **environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def environment(self, person: str = "alice") -> dict[str, str]:
+        """Return the environment in which that person calls `passgate`."""
+        return {
+            "PASSGATE_HOME": str(self.home),
+            "PASSGATE_CONTENT": str(ROOT),
+            "PASSGATE_CONFIG": str(self.lab.config),
+            "PASSGATE_TOKEN": self.tokens[person],
+        }
+
+    def touched(self) -> list[dict[str, Any]]:
+        """Return the mutating calls that the lab took, guest operations left out: they only look."""
+        return [one for one in self.lab.control.mutations() if "Guest" not in one["method"]]
+
+    def restart_world(self) -> None:
+        """Put the lab back as it was, and end what a former test left open."""
+        for change in self.store.changes(tuple(state for state in State if not state.is_end)):
+            if change.state is State.APPLYING:
+                self.ends(change)
+            else:
+                self.call(change.requester.person, "POST", f"/v1/changes/{change.id}/withdraw", reason="end of a test")
+        self.lab.control.clear_faults()
+        self.lab.control.reset()
+
+    def sql(self, statement: str, *values: object) -> None:
+        """Write into Passgate's database behind its back, as somebody with the file could."""
+        with contextlib.closing(sqlite3.connect(self.home / "passgate.db", timeout=10)) as database, database:
+            database.execute(statement, values)
+
+
+@contextlib.contextmanager
+def running_house(home: Path) -> Iterator[House]:
+    """Run a lab and Passgate in that home."""
+    with Lab.start(home) as lab:
+        (lab.config / "service.yaml").write_text(QUICK_SERVICE, encoding="utf-8")
+        store = open_store(home, load_config(lab.config))
+        house = House(lab, store)
+        now = house.store.changes  # opens the database before the service does
+        assert now() == ()
+        for person in PEOPLE:
+            house.tokens[person] = store.issue_token(person, _now())
+        try:
+            house.up()
+            yield house
+        finally:
+            lifecycle.stop(home)
+            store.close()
+
+
+def until(
+    holds: Callable[[], bool], what: str, within: float = PATIENCE, told: Callable[[], str] = lambda: ""
+) -> None:
+    """Wait until it holds; fail in words when it does not within that many seconds."""
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {within} s in vain until {what}. {told()}"
+        time.sleep(0.05)
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def _id_in(answer: dict[str, Any]) -> str:
+    change = answer.get("change", answer)
+    return str(change["id"])
