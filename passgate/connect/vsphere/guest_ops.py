@@ -73,6 +73,12 @@ FAULTS: Final[tuple[tuple[type, type[PassgateError], str, str], ...]] = (
         "Give the account under `guests` in site.yaml the right to start programs and to write temporary files.",
     ),
     (
+        vim.fault.GuestProcessNotFound,
+        UnconfirmedError,
+        "the program is gone, and how it ended is unknown",
+        "Nothing was changed in the guest. Ask again.",
+    ),
+    (
         vim.fault.GuestOperationsUnavailable,
         UnreachableError,
         "VMware Tools do not answer",

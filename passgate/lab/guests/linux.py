@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from passgate.lab.guests.disks import disk_size
-from passgate.lab.hardware import HostUsb, LabVm, Refusal
+from passgate.lab.hardware import HostUsb, LabVm
 
 TIMEOUT: Final = 20.0
+NOT_FOUND: Final = 127
 SPEEDS: Final = {"low": "1.5", "full": "12", "high": "480", "superSpeed": "5000", "superSpeedPlus": "10000"}
 TMP: Final = "/tmp/"  # noqa: S108 - the guest's, not this machine's
 GUEST_TMP: Final = re.compile(r"(?<![\w/.-])/tmp/")
@@ -31,7 +32,7 @@ SYSTEM_DISK: Final = 42949672960
 def run(vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
     """Run `program arguments` by a shell, as VMware Tools do in Linux, and return the exit code."""
     if program not in {"/bin/sh", "/usr/bin/sh", "/bin/bash"}:
-        raise Refusal("FileNotFound", f"File {program} was not found.")
+        return NOT_FOUND
     with tempfile.TemporaryDirectory(prefix="passgate-guest-") as folder:
         root = Path(folder)
         _furnish(root, vm, devices)

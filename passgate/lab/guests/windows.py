@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from passgate.lab.guests import powershell
 from passgate.lab.guests.disks import disk_size
-from passgate.lab.hardware import HostUsb, LabVm, Refusal
+from passgate.lab.hardware import HostUsb, LabVm
 
 CMD: Final = r"c:\windows\system32\cmd.exe"
 REDIRECTION: Final = re.compile(r"""\s*(?<![0-9])>\s*("[^"]+"|[^\s"]+)""")
+NOT_FOUND: Final = 9009
 SYSTEM_DISK: Final = 42949672960
 CLASSES: Final = {
     "video": ("Camera", ""), "smart_card": ("SmartCardReader", "Microsoft Usbccid Smartcard Reader (WUDF)"),
@@ -25,7 +26,7 @@ Row = dict[str, Any]
 def run(vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
     """Run `cmd.exe /c ...` and return the exit code of the last command that ran."""
     if program.casefold() not in {CMD, "cmd.exe", "cmd"}:
-        raise Refusal("FileNotFound", f"File {program} was not found.")
+        return NOT_FOUND
     line = re.sub(r"^\s*/c\s+", "", arguments, flags=re.IGNORECASE)
     code = 0
     for command in line.split("&&"):
