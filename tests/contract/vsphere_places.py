@@ -6,7 +6,7 @@ Each place starts in milliseconds, so every test gets one of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from passgate.connect.vsphere import Scope, Session, VSphereConnector, read_inventory
 from passgate.lab import tls
 from passgate.lab.inventory_seed import seeded_world
-from passgate.lab.vcenter.accounts import Account
+from passgate.lab.vcenter import Account, VCenterServer
 from passgate.lab.world import World
 from passgate.model.inventory import Host, Inventory, Vm
 from passgate.settings.shape import LabWorld
@@ -75,17 +75,20 @@ def govmomi(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def lab(settings: LabWorld = FAST) -> Iterator[Place]:
+def lab(folder: Path) -> Iterator[Place]:
     """Run the lab's vCenter in this process."""
-    from passgate.lab.vcenter import VCenterServer
-
-    world = seeded_world(settings)
+    ca = tls.make_ca(folder)
+    pair = tls.issue(ca, ["127.0.0.1"])
+    world = seeded_world(FAST)
     users = {"admin": Account("pass"), "limited": Account("pass", "limited"), "reader": Account("pass", "reader")}
-    server = VCenterServer(world, users, no_guests)
+    server = VCenterServer(world, users, cert=pair.cert, key=pair.key)
     server.start()
     try:
         place = Place(
-            Endpoint(server.url, server.ca_pem, "admin", "pass"), vm="win-01", twins="esx-02.lab.example", world=world
+            Endpoint(server.url, ca.cert.read_text(), "admin", "pass"),
+            vm="win-01",
+            twins="esx-02.lab.example",
+            world=world,
         )
         with place.opened:
             yield place
@@ -94,9 +97,4 @@ def lab(settings: LabWorld = FAST) -> Iterator[Place]:
         world.close()
 
 
-def no_guests(*_: Any, **__: Any) -> Any:
-    """Stand where guests would: nothing here looks into one."""
-    raise LookupError("There are no guests behind this vCenter.")
-
-
-PLACES: dict[str, Callable[[Path], Any]] = {"govmomi": govmomi, "lab": lambda _: lab()}
+PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {"govmomi": govmomi, "lab": lab}
