@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Self, TextIO
 
 from passgate.errors import ConflictError, PassgateError
+from passgate.lab.certificates import Authority
 from passgate.lab.control import Control, ControlServer
 from passgate.lab.esxi import EsxiShells
 from passgate.lab.guests import GuestMachines
 from passgate.lab.inventory_seed import LINUX_LOGIN, WINDOWS_LOGIN, seeded_world
 from passgate.lab.lifecycle import LOCK_PATIENCE, LOOK_EVERY, PID, READY
 from passgate.lab.slack import SlackServer
-from passgate.lab.vcenter import VCenterServer
-from passgate.lab.vcenter.accounts import Account
+from passgate.lab.vcenter import Account, VCenterServer
 from passgate.settings.load import load_config
 from passgate.settings.shape import LabWorld
 
@@ -43,19 +43,27 @@ class Lab:
         password, self._token = secrets.token_urlsafe(16), secrets.token_urlsafe(24)
         bot_token, app_token = f"xoxb-lab-{secrets.token_hex(12)}", f"xapp-lab-{secrets.token_hex(12)}"
         self.world = seeded_world(settings)
+        authority = Authority()
+        issued = authority.issue()
+        cert, key = home / "lab" / "vcenter.pem", home / "lab" / "vcenter.key"
+        write(cert, issued.certificate)
+        write(key, issued.key)
         self.vcenter = VCenterServer(
             self.world,
             {VCENTER_USER: Account(password), LIMITED_USER: Account(password, "limited")},
-            GuestMachines(self.world).run,
+            cert=cert,
+            key=key,
             port=settings.vcenter_port,
+            guest_run=GuestMachines(self.world).run,
         )
         self.shells = EsxiShells(self.world)
         self.slack = SlackServer(
             port=settings.slack_port, bot_token=bot_token, app_token=app_token, control_token=self._token
         )
         self._control = ControlServer(Control(self.world, self.slack), self._token)
-        self._files: dict[Path, str] = {}
+        self._files = [cert, key]
         self._secrets = {
+            "ca.pem": authority.pem,
             "vcenter.user": VCENTER_USER,
             "vcenter.password": password,
             "ssh_key": self.shells.private_key,
@@ -75,15 +83,14 @@ class Lab:
         self._control.start()
         places = {
             "vcenter.url": self.vcenter.url,
-            "ca.pem": self.vcenter.ca_pem,
             "known_hosts": self.shells.known_hosts,
             "shells.json": json.dumps(self.shells.addresses),
             "slack.url": self.slack.api_url,
             "control.url": self._control.url,
         }
-        self._files = {self._home / "lab" / name: text for name, text in {**self._secrets, **places}.items()}
-        for path, text in self._files.items():
-            write(path, text)
+        for name, text in {**self._secrets, **places}.items():
+            self._files.append(self._home / "lab" / name)
+            write(self._files[-1], text)
         return self
 
     def stop(self) -> None:
