@@ -144,6 +144,11 @@ class VirtualUsb(VirtualDevice):
     vendor: int | None = None
     product: int | None = None
 
+    @property
+    def shown(self) -> str:
+        """Return what vSphere writes as the summary of this entry."""
+        return self.device.name if self.device else "Autoconnect Device"
+
 
 @dataclass(eq=False)
 class LabVm:
@@ -180,6 +185,11 @@ class LabVm:
     def is_windows(self) -> bool:
         """Say whether the guest is a Windows."""
         return self.guest_id.startswith("win")
+
+    @property
+    def dns_name(self) -> str:
+        """Return the name that the guest gives itself."""
+        return f"{self.name}.lab.example"
 
     @property
     def usb(self) -> list[VirtualUsb]:
@@ -235,9 +245,9 @@ class Fault:
     in_task: bool = False
     message: str = ""
 
-    def hits(self, method: str, subject: str) -> bool:
+    def hits(self, method: str, *subjects: str) -> bool:
         """Say whether this fault is meant for the call."""
-        return self.method in {"*", method} and self.object in {"*", subject}
+        return self.method in {"*", method} and self.object in {"*", *subjects}
 
 
 @dataclass(frozen=True)

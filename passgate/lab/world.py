@@ -57,6 +57,8 @@ class World:
         self.vms = list(vms)
         self.tasks: dict[str, Task] = {}
         self.mutations: list[Mutation] = []
+        self.dpm = False
+        """Whether the cluster powers idle hosts off."""
         self._faults: deque[Fault] = deque()
         self._timers: set[threading.Timer] = set()
         self._closed = False
@@ -308,10 +310,10 @@ class World:
         with self.lock:
             self._faults.clear()
 
-    def take_fault(self, method: str, subject: str) -> Fault | None:
+    def take_fault(self, method: str, *subjects: str) -> Fault | None:
         """Return the injected fault for this call, and count it as used; None when the call may go on."""
         with self.lock:
-            found = next((one for one in self._faults if one.hits(method, subject)), None)
+            found = next((one for one in self._faults if one.hits(method, *subjects)), None)
             if found is not None:
                 found.times -= 1
                 if found.times <= 0:

@@ -1,0 +1,247 @@
+"""Serve hosts and their services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from passgate.lab.hardware import LabHost, PciFunction, Refusal
+from passgate.lab.vcenter.faults import made
+from passgate.lab.vcenter.inventory import GREEN, Entity
+from passgate.lab.vcenter.served import Call, Served, refs
+
+if TYPE_CHECKING:
+    from passgate.lab.vcenter.estate import Estate
+
+_MEMORY = 68_719_476_736
+
+
+class Host(Entity):
+    """One host."""
+
+    kind = vim.HostSystem
+    parent_ref = "domain-c7"
+
+    def __init__(self, estate: Estate, host: LabHost) -> None:
+        super().__init__(estate, host.ref)
+        self.host = host
+
+    @property
+    def name(self) -> str:
+        """Return the name."""
+        return self.host.name
+
+    @property
+    def _number(self) -> str:
+        return self.host.ref.removeprefix("host-")
+
+    @property
+    def runtime(self) -> Any:
+        """Return connection, power and maintenance mode."""
+        return vim.host.RuntimeInfo(
+            connectionState=self.host.connection,
+            powerState="poweredOn",
+            standbyMode="none",
+            inMaintenanceMode=self.host.maintenance,
+            inQuarantineMode=False,
+            bootTime=self.host.boot_time,
+        )
+
+    @property
+    def summary(self) -> Any:
+        """Return the summary."""
+        return vim.host.Summary(
+            host=self.me,
+            hardware=made(
+                vim.host.Summary.HardwareSummary,
+                vendor="Passgate",
+                model="Lab Server",
+                uuid=self.host.uuid,
+                memorySize=_MEMORY,
+                cpuModel="Lab CPU",
+                cpuMhz=2400,
+                numCpuPkgs=1,
+                numCpuCores=8,
+                numCpuThreads=16,
+                numNics=1,
+                numHBAs=1,
+            ),
+            runtime=self.runtime,
+            config=vim.host.Summary.ConfigSummary(
+                name=self.host.name, port=443, product=self._product, vmotionEnabled=True, faultToleranceEnabled=False
+            ),
+            quickStats=vim.host.Summary.QuickStats(uptime=2_592_000),
+            overallStatus=GREEN,
+            rebootRequired=False,
+            managementServerIp="192.0.2.2",
+        )
+
+    @property
+    def _product(self) -> Any:
+        version, build = self.host.version, self.host.build
+        return vim.AboutInfo(
+            name="VMware ESXi",
+            fullName=f"VMware ESXi {version} build-{build}",
+            vendor="VMware, Inc.",
+            version=version,
+            build=build,
+            osType="vmnix-x86",
+            productLineId="embeddedEsx",
+            apiType="HostAgent",
+            apiVersion=f"{version}.0",
+        )
+
+    @property
+    def config(self) -> Any:
+        """Return product, management network, services and the USB option."""
+        return vim.host.ConfigInfo(
+            host=self.me,
+            product=self._product,
+            network=vim.host.NetworkInfo(vnic=[self._vmk0()], atBootIpV6Enabled=True, ipV6Enabled=True),
+            service=_services(self.host),
+            option=self.estate.fixed(f"EsxHostAdvSettings-{self._number}").prop("setting", None),
+            lockdownMode="lockdownDisabled",
+            virtualNicManagerInfo=vim.host.VirtualNicManagerInfo(
+                netConfig=[self._role(one) for one in ("management", "vmotion")]
+            ),
+        )
+
+    def _vmk0(self) -> Any:
+        return vim.host.VirtualNic(
+            device="vmk0",
+            key="key-vim.host.VirtualNic-vmk0",
+            portgroup="Management Network",
+            spec=vim.host.VirtualNic.Specification(
+                ip=vim.host.IpConfig(dhcp=False, ipAddress=self.host.ip, subnetMask="255.255.255.0"),
+                mac=f"00:50:56:00:00:{int(self._number):02x}",
+                mtu=1500,
+            ),
+        )
+
+    def _role(self, name: str) -> Any:
+        return vim.host.VirtualNicManager.NetConfig(
+            nicType=name,
+            multiSelectAllowed=True,
+            candidateVnic=[self._vmk0()],
+            selectedVnic=[f"{name}.key-vim.host.VirtualNic-vmk0"],
+        )
+
+    @property
+    def hardware(self) -> Any:
+        """Return system identity and PCI functions."""
+        return made(
+            vim.host.HardwareInfo,
+            systemInfo=vim.host.SystemInfo(vendor="Passgate", model="Lab Server", uuid=self.host.uuid),
+            cpuInfo=vim.host.CpuInfo(numCpuPackages=1, numCpuCores=8, numCpuThreads=16, hz=2_400_000_000),
+            memorySize=_MEMORY,
+            pciDevice=[_pci(one) for one in self.host.pci],
+        )
+
+    @property
+    def configManager(self) -> Any:
+        """Return the managers of this host that the lab serves."""
+        return vim.host.ConfigManager(
+            advancedOption=vim.option.OptionManager(f"EsxHostAdvSettings-{self._number}", None),
+            serviceSystem=vim.host.ServiceSystem(f"serviceSystem-{self._number}", None),
+        )
+
+    @property
+    def vm(self) -> Any:
+        """Return the VMs that are registered on this host."""
+        mine = [self.estate.vm(one) for one in self.world.vms if one.host is self.host]
+        return refs(mine, vim.VirtualMachine)
+
+    @property
+    def datastore(self) -> Any:
+        """Return the datastores."""
+        return refs([self.estate.fixed("datastore-9")], vim.Datastore)
+
+    @property
+    def network(self) -> Any:
+        """Return the networks."""
+        return refs([self.estate.fixed("network-10")], vim.Network)
+
+
+def _pci(one: PciFunction) -> Any:
+    _, bus, rest = one.id.split(":")
+    slot, function = rest.split(".")
+    return vim.host.PciDevice(
+        id=one.id,
+        classId=_short(one.class_id),
+        bus=_byte(int(bus, 16)),
+        slot=_byte(int(slot, 16)),
+        function=_byte(int(function, 16)),
+        vendorId=_short(one.vendor),
+        deviceId=_short(one.device),
+        subVendorId=_short(one.vendor),
+        subDeviceId=_short(0),
+        vendorName=one.vendor_name,
+        deviceName=one.device_name,
+        parentBridge=None,
+    )
+
+
+def _short(value: int) -> int:
+    """Return the signed short that goes over the wire (reference 0.2)."""
+    return value - 0x10000 if value > 0x7FFF else value  # noqa: PLR2004 - largest signed short
+
+
+def _byte(value: int) -> int:
+    return value - 0x100 if value > 0x7F else value  # noqa: PLR2004 - largest signed byte
+
+
+def _services(host: LabHost) -> Any:
+    return vim.host.ServiceInfo(
+        service=[
+            vim.host.Service(
+                key=one.key, label=one.label, required=False, uninstallable=False, running=one.running,
+                policy=one.policy,
+            )
+            for one in host.services.values()
+        ]
+    )  # fmt: skip
+
+
+class Services(Served):
+    """One host's services; usbarbitrator is not among them (reference 3.1)."""
+
+    kind = vim.host.ServiceSystem
+
+    def __init__(self, estate: Estate, ref: str, host: LabHost) -> None:
+        super().__init__(estate, ref)
+        self.host = host
+
+    @property
+    def label(self) -> str:
+        """Return the host's name."""
+        return self.host.name
+
+    @property
+    def serviceInfo(self) -> Any:
+        """Return the services."""
+        return _services(self.host)
+
+    def StartService(self, call: Call, id: str) -> None:  # noqa: A002 - the WSDL's name
+        """Start a service."""
+        self._service(id).running = True
+        self.world.changed()
+
+    def StopService(self, call: Call, id: str) -> None:  # noqa: A002 - the WSDL's name
+        """Stop a service."""
+        self._service(id).running = False
+        self.world.changed()
+
+    def UpdateServicePolicy(self, call: Call, id: str, policy: str) -> None:  # noqa: A002 - the WSDL's name
+        """Say when a service starts by itself."""
+        self._service(id).policy = policy
+        self.world.changed()
+
+    def RefreshServices(self, call: Call) -> None:
+        """Do nothing: the answer is always fresh."""
+
+    def _service(self, key: str) -> Any:
+        try:
+            return self.host.services[key]
+        except KeyError:
+            raise Refusal("NotFound", f"{self.host.name} has no service {key}.") from None
