@@ -105,6 +105,14 @@ class Program:
     partial: str
 
 
+@dataclass(frozen=True)
+class Managers:
+    """Hold the server's managers of programs and of files in guests."""
+
+    processes: Any
+    files: Any
+
+
 class GuestOperations:
     """Speak to guests through one vSphere session. `patience` bounds one program, in seconds."""
 
@@ -145,7 +153,7 @@ class GuestOperations:
             made = program(output)
             spec = vim.vm.guest.ProcessManager.ProgramSpec(programPath=made.path, arguments=made.arguments)
             pid = self._ask(
-                "start a program", vm, lambda guest: guest.processManager.StartProgramInGuest(self._vm(vm), auth, spec)
+                "start a program", vm, lambda guest: guest.processes.StartProgramInGuest(self._vm(vm), auth, spec)
             )
             code = self._exit_code(vm, auth, int(pid))
             if code == 0:
@@ -164,7 +172,7 @@ class GuestOperations:
         path = str(
             self._ask(
                 "create a temporary file", vm,
-                lambda guest: guest.fileManager.CreateTemporaryFileInGuest(self._vm(vm), auth, "passgate", ".out"),
+                lambda guest: guest.files.CreateTemporaryFileInGuest(self._vm(vm), auth, "passgate", ".out"),
             )
         )  # fmt: skip
         try:
@@ -174,9 +182,9 @@ class GuestOperations:
                 self._remove(vm, auth, name)
 
     def _remove(self, vm: VmId, auth: Any, path: str) -> None:
-        def remove(guest: Any) -> None:
+        def remove(guest: Managers) -> None:
             try:
-                guest.fileManager.DeleteFileInGuest(self._vm(vm), auth, path)
+                guest.files.DeleteFileInGuest(self._vm(vm), auth, path)
             except vim.fault.FileNotFound:
                 return
 
@@ -193,7 +201,7 @@ class GuestOperations:
             found = self._ask(
                 "look at a program",
                 vm,
-                lambda guest: guest.processManager.ListProcessesInGuest(self._vm(vm), auth, [pid]),
+                lambda guest: guest.processes.ListProcessesInGuest(self._vm(vm), auth, [pid]),
             )
             process = next((one for one in found or () if one.pid == pid), None)
             if process is None:
@@ -222,7 +230,7 @@ class GuestOperations:
 
     def _fetch(self, vm: VmId, auth: Any, path: str) -> str:
         found = self._ask(
-            "fetch a file", vm, lambda guest: guest.fileManager.InitiateFileTransferFromGuest(self._vm(vm), auth, path)
+            "fetch a file", vm, lambda guest: guest.files.InitiateFileTransferFromGuest(self._vm(vm), auth, path)
         )
         url = urlsplit(str(found.url))
         # On a direct login to a host, the host's place in the URL holds a star (reference vSphere 5).
@@ -247,16 +255,25 @@ class GuestOperations:
             )
         return content.decode("utf-8", "replace").replace("\r\n", "\n")
 
-    def _ask(self, doing: str, vm: VmId, ask: Callable[[Any], T]) -> T:
-        """Call the guest operations manager, with its faults in words."""
+    def _ask(self, doing: str, vm: VmId, ask: Callable[[Managers], T]) -> T:
+        """Call the guest operations managers, with its faults in words."""
 
         def asked(content: Any) -> T:
             try:
-                return ask(content.guestOperationsManager)
+                return ask(self._managers(content))
             except vim.fault.GuestOperationsFault as fault:
                 raise _in_words(fault, doing, vm) from fault
 
         return self._session.call(f"{doing} in the guest of {vm.name}", vm.name, asked)
+
+    def _managers(self, content: Any) -> Managers:
+        """Return the managers of programs and files; pyVmomi would ask the server for them at every use."""
+        known = self._session.remembered.get(("guest managers",))
+        if known is None:
+            guest = content.guestOperationsManager
+            known = Managers(guest.processManager, guest.fileManager)
+            self._session.remembered[("guest managers",)] = known
+        return known
 
     def _vm(self, vm: VmId) -> Any:
         return self._session.object(vim.VirtualMachine, vm.ref)
