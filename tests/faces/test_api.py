@@ -35,7 +35,7 @@ def test_health_needs_no_token_and_everything_else_does(service: Served) -> None
         ("GET", "/v1/runbooks"), ("GET", "/v1/runbooks/usb-attach"), ("POST", "/v1/plans"), ("POST", "/v1/changes"),
         ("GET", "/v1/changes"), ("GET", "/v1/changes/CHG-0001"), ("POST", "/v1/changes/CHG-0001/decisions"),
         ("POST", "/v1/changes/CHG-0001/withdraw"), ("GET", "/v1/changes/CHG-0001/events"),
-        ("GET", "/v1/changes/CHG-0001/evidence"), ("GET", "/v1/usb"),
+        ("GET", "/v1/changes/CHG-0001/evidence"), ("GET", "/v1/usb"), ("GET", "/v1/status"),
     ):  # fmt: skip
         answers = [
             service.ask(method, path, person=None),

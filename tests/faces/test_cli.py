@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from passgate.model.change import EXIT_CODES, State
+from passgate.engine.runtime import open_store
+from passgate.model.change import EXIT_CODES, Actor, Door, State
 from tests.faces.served import CONTENT, Served
 from tests.lab_site import Lab
 
@@ -175,7 +178,8 @@ def test_watching_ends_with_the_exit_code_of_the_end(service: Served, end: State
     ran = service.run("watch", change)
     moving.join()
     assert ran.code == EXIT_CODES[end]
-    assert all(f"{state.value}: the test says" in ran.out for state in way)
+    for state in way:
+        assert f"{state.value}: the test says" in ran.out
     assert f"{change} is {end.value}." in ran.out
     told = service.run("watch", change, "--json")
     assert told.code == EXIT_CODES[end]
@@ -270,11 +274,23 @@ def test_a_token_comes_from_the_environment_or_the_home(service: Served, tmp_pat
         (service.home / "token").unlink()
 
 
-def test_the_ledger_is_verified_and_a_bad_entry_is_named(service: Served) -> None:
-    """`ledger verify` says that the record is whole; the exit code of one that is not is 7."""
-    service.filed()
-    good = service.run("ledger", "verify", "--json")
-    assert (good.code, good.data["whole"]) == (0, True)
+def test_the_ledger_is_verified_and_the_first_bad_entry_is_named(service: Served, tmp_path: Path) -> None:
+    """`ledger verify` says that the record is whole, or names the first entry that was altered, with exit code 7."""
+    store = open_store(tmp_path, service.runtime.config)
+    alice = Actor(person="alice", door=Door.CLI)
+    for reason in ("one", "two", "three"):
+        store.file_change("usb-attach", {"vm": "win-01"}, alice, reason, None, datetime.now(UTC))
+    store.close()
+    good = service.run("ledger", "verify", "--json", PASSGATE_HOME=str(tmp_path))
+    assert (good.code, good.data["whole"], good.data["size"]) == (0, True, 3)
+    database = sqlite3.connect(tmp_path / "passgate.db")
+    for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        database.execute(f"DROP TRIGGER {trigger}")
+    database.execute("UPDATE ledger SET body = CAST(replace(body, 'two', 'six') AS BLOB) WHERE seq = 2")
+    database.commit()
+    database.close()
+    bad = service.run("ledger", "verify", PASSGATE_HOME=str(tmp_path))
+    assert (bad.code, "First at event 2" in bad.out) == (7, True)
 
 
 def test_doctor_looks_at_everything_and_one_failure_hides_nothing(service: Served) -> None:

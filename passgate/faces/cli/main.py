@@ -64,13 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PassgateError as error:
         show_error(error, as_json=as_json)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted. What was asked of the service goes on: see `passgate list`.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; keep the interpreter from complaining when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # a traceback helps nobody at a shell; PASSGATE_DEBUG shows it to who mends Passgate
+        if os.environ.get("PASSGATE_DEBUG"):
+            raise
+        unforeseen = PassgateError(
+            f"Passgate failed in a way that was not foreseen: {type(error).__name__}.",
+            hint="What was asked may or may not have happened: look before repeating. PASSGATE_DEBUG=1 shows more.",
+        )
+        show_error(unforeseen, as_json=as_json)
+        return unforeseen.exit_code
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was asked of the service goes on: see `passgate list`.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def build(words: Sequence[str]) -> App:

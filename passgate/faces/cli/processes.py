@@ -52,15 +52,10 @@ def lab_status() -> Iterator[Answer]:
     yield _told("The lab:", lifecycle.status(home()))
 
 
-def _told(first: str, state: Any) -> Answer:
-    """Return a line for each thing that the state, a mapping or a dataclass, names."""
-    known = plain(asdict(state) if is_dataclass(state) and not isinstance(state, type) else state or {})
-    lines = [f"  {name}: {_words(value)}" for name, value in known.items() if value not in ("", None)]
-    return Answer([first, *lines], known)
-
-
 def plain(value: Any) -> Any:
-    """Return the value as JSON has it."""
+    """Return mappings, dataclasses and sequences as JSON has them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -68,9 +63,14 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
+def _told(first: str, state: Any) -> Answer:
+    """Return a line for each thing that the state, a mapping or a dataclass, names."""
+    known = plain(state)
+    return Answer([first, *(f"  {name}: {_words(value)}" for name, value in known.items() if value != "")], known)
+
+
 def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(_words(inner) for inner in value) or "none"
+    if isinstance(value, dict) and "running" in value:
+        where = f" at {value['url']}" if value.get("url") else ""
+        return f"runs{where} (pid {value.get('pid')})" if value["running"] else f"does not run; log: {value.get('log')}"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

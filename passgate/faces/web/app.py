@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
+from pydantic_core import to_jsonable_python
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -82,6 +83,7 @@ def make_app(desk: Desk, people: People) -> Starlette:
     api = Api(desk, people)
     routes = [
         Route("/health", guarded(api.health)),
+        Route("/v1/status", guarded(api.status)),
         Route("/v1/runbooks", guarded(api.runbooks)),
         Route("/v1/runbooks/{slug}", guarded(api.runbook)),
         Route("/v1/plans", guarded(api.plan), methods=["POST"]),
@@ -133,6 +135,12 @@ class Api:
     async def health(self, _: Request) -> Response:
         """Say that the service answers."""
         return JSONResponse({"service": "passgate", "version": __version__})
+
+    async def status(self, request: Request) -> Response:
+        """Tell how the service's parts are, if who runs it left a way to ask in `app.state.status`."""
+        await self._actor(request)
+        told: Callable[[], Any] = getattr(request.app.state, "status", dict)
+        return JSONResponse(to_jsonable_python(told(), fallback=str))
 
     async def runbooks(self, request: Request) -> Response:
         """List the runbooks."""
