@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 
 import pytest
 
 from passgate.connect.guest import GuestConnector, Login
 from passgate.connect.vsphere.session import Session
-from passgate.errors import LoginError, PassgateError, RefusedError, UnreachableError
+from passgate.errors import LoginError, PassgateError, RefusedError, UnconfirmedError, UnreachableError
 from passgate.lab.guests import GuestMachines
 from passgate.lab.hardware import Fault, VirtualUsb
 from passgate.lab.inventory_seed import LINUX_LOGIN, WINDOWS_LOGIN, seeded_world, usb_controller
@@ -33,7 +33,7 @@ class Site:
 
     world: World
     session: Session
-    disks: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    disks: dict[str, MutableMapping[str, bytes]] = field(default_factory=dict)
     ends_with: int | None = None
 
     def vm(self, name: str) -> VmId:
@@ -60,7 +60,7 @@ def site() -> Iterator[Site]:
     world = seeded_world(LabWorld(power_seconds=0, boot_seconds=0, reconfigure_seconds=0, connect_seconds=0))
     guests = GuestMachines(world)
 
-    def run(vm_name: str, program: str, arguments: str, files: dict[str, bytes]) -> int:
+    def run(vm_name: str, program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
         made.disks[vm_name] = files
         code = guests.run(vm_name, program, arguments, files)
         if made.ends_with is None:
@@ -127,6 +127,7 @@ def test_a_guest_that_is_off_or_boots_is_safe_to_ask_again(site: Site) -> None:
     [
         ("StartProgramInGuest", "GuestOperationsUnavailable", UnreachableError),
         ("ListProcessesInGuest", "GuestOperationsUnavailable", UnreachableError),
+        ("ListProcessesInGuest", "GuestProcessNotFound", UnconfirmedError),
         ("StartProgramInGuest", "OperationDisabledByGuest", RefusedError),
         ("CreateTemporaryFileInGuest", "GuestPermissionDenied", RefusedError),
         ("InitiateFileTransferFromGuest", "FileNotFound", RefusedError),
