@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - methods take every argument of their WSDL call, by its name and in its order
 """Serve environment browsers: what a host offers to VMs, and what virtual hardware may be."""
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pyVmomi import vim
 
@@ -65,7 +64,7 @@ class Dispatcher:
             return _fault(refusal, version)
         except DroppedError:
             raise
-        except Exception as error:  # a defect of the lab must look like one of vCenter, not like a lost connection
+        except Exception as error:  # noqa: BLE001 - a defect of the lab must look like one of vCenter, not like a lost connection
             _log.exception("The lab's vCenter failed in %s", request.method)
             return _fault(
                 Refusal("SystemError", f"A general system error occurred: {error}", reason=str(error)), version

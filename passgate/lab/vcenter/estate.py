@@ -51,10 +51,7 @@ class Estate:
         self.sessions = session.Sessions(world, users)
         self.guests = guest_ops.GuestRooms(world, guest_run)
         self.url = ""
-        self._fixed: dict[str, Served] = {
-            ref: kind(self, ref)
-            for ref, kind in {**INVENTORY, **MANAGERS}.items()  # type: ignore[abstract]  # all are concrete
-        }
+        self._fixed: dict[str, Served] = {ref: kind(self, ref) for ref, kind in {**INVENTORY, **MANAGERS}.items()}
         for one in world.hosts:
             number = one.ref.removeprefix("host-")
             self._fixed[one.ref] = host.Host(self, one)

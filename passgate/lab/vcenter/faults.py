@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from pyVmomi import VmomiSupport, vim, vmodl
+from pyVmomi import VmomiSupport, vim
 
 from passgate.lab.hardware import Refusal
 
@@ -44,7 +44,7 @@ def made(kind: Any, **known: Any) -> Any:
     return thing
 
 
-def _plainest(kind: Any) -> Any:
+def _plainest(kind: Any) -> Any:  # noqa: PLR0911 - one return per family of types
     if issubclass(kind, list):
         return kind([_plainest(kind.Item)])
     if kind is datetime:

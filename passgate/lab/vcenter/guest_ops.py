@@ -1,3 +1,4 @@
+# ruff: noqa: N803, ARG002, PLR0917 - methods take every argument of their WSDL call, by its name and in its order
 """Serve guest operations: login, programs and files inside guests, as VMware Tools would."""
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def _ints(values: list[int]) -> Any:
 class _Folder(Entity):
     kind = vim.Folder
     holds: ClassVar[tuple[str, ...]] = ()
-    parent_ref = "datacenter-2"
+    parent_ref: ClassVar[str | None] = "datacenter-2"
 
     @property
     def childType(self) -> Any:

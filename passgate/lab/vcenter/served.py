@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pyVmomi import VmomiSupport, vmodl
+from pyVmomi import VmomiSupport
 
 from passgate.lab.hardware import Fault, Refusal
 
@@ -89,7 +89,7 @@ class Served:
         """Return what is below this object in the inventory tree."""
         return []
 
-    def prop(self, name: str, session: Session | None) -> Any:
+    def prop(self, name: str, session: Session | None) -> Any:  # noqa: ARG002 - some answers differ by session
         """Return one property of this object; None when it is unset."""
         self.described(name)
         return getattr(self, name, None)

@@ -7,7 +7,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape
 
-from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
+from pyVmomi import SoapAdapter, VmomiSupport
 
 VERSION = "vim.version.v8_0_2_0"
 _ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -67,7 +67,7 @@ class _Reader(SoapAdapter.ExpatDeserializerNSHandlers):
         self.parser = ParserCreate(namespace_separator=SoapAdapter.NS_SEP)
         self.parser.buffer_text = True
         SoapAdapter.SetHandlers(self.parser, SoapAdapter.GetHandlers(self))
-        self.parser.Parse(body, True)
+        self.parser.Parse(body, True)  # noqa: FBT003 - expat takes no keywords
         self.collect()
 
     def StartElementHandler(self, tag: str, attr: dict[str, str]) -> None:
@@ -87,10 +87,10 @@ class _Reader(SoapAdapter.ExpatDeserializerNSHandlers):
             self.waiting = name
             kind = self.types[name]
             item = kind.Item if issubclass(kind, list) else kind
-            self.deserializer.Deserialize(self.parser, item, False, self.nsMap)
+            self.deserializer.Deserialize(self.parser, item, isFault=False, nsMap=self.nsMap)
             self.deserializer.StartElementHandler(tag, attr)
 
-    def EndElementHandler(self, tag: str) -> None:
+    def EndElementHandler(self, tag: str) -> None:  # noqa: ARG002 - expat passes it
         self.collect()
 
     def CharacterDataHandler(self, data: str) -> None:
@@ -156,4 +156,13 @@ def serialized(value: Any) -> str:
     return str(SoapAdapter.SerializeToStr(value, version=VERSION))
 
 
-__all__ = ["VERSION", "BadRequestError", "Request", "read_request", "serialized", "vim", "write_answer", "write_fault"]
+__all__ = [
+    "VERSION",
+    "BadRequestError",
+    "Request",
+    "read_request",
+    "serialized",
+    "version_of",
+    "write_answer",
+    "write_fault",
+]

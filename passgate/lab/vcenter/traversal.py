@@ -56,7 +56,9 @@ def _selected(estate: Estate, spec: Any, session: Session) -> Iterator[Served]:
             if spec.reportMissingObjectsInResults:
                 continue
             raise Refusal("ManagedObjectNotFound", f"The object {start.obj} does not exist.", obj=start.obj)
-        named = {one.name: one for one in _all_specs(start.selectSet) if isinstance(one, _Q.TraversalSpec)}
+        named: dict[str, Any] = {
+            str(one.name): one for one in _all_specs(start.selectSet) if isinstance(one, _Q.TraversalSpec)
+        }
         reached = [served] if not start.skip else []
         reached.extend(_walk(estate, served, start.selectSet, named, session, set()))
         for one in reached:
@@ -72,7 +74,7 @@ def _all_specs(specs: Any) -> Iterator[Any]:
             yield from _all_specs(spec.selectSet)
 
 
-def _walk(
+def _walk(  # noqa: PLR0917 - a recursion carries what it knows
     estate: Estate, served: Served, specs: Any, named: dict[str, Any], session: Session, gone: set[tuple[str, int]]
 ) -> Iterator[Served]:
     """Follow traversal specs; a selection spec stands for the traversal that it names, which makes recursion."""
