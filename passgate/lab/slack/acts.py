@@ -72,10 +72,9 @@ def _visible(ws: Workspace, user: str) -> list[tuple[str, Json]]:
 
 
 def _wanted(act: Json, element: Json) -> bool:
-    """Tell whether the act names this element, by action_id or by value."""
-    names = (("action_id", "action_id"), ("value", "value"), ("block_id", "block_id"))
-    given = [(name, key) for name, key in names[:2] if act.get(name)]
-    return bool(given) and all(element.get(key) == act[name] for name, key in given)
+    """Tell whether the act names this element, by action_id, by value or by both."""
+    given = [name for name in ("action_id", "value") if act.get(name)]
+    return bool(given) and all(element.get(name) == act[name] for name in given)
 
 
 def _action(ws: Workspace, block: Json, element: Json, act: Json) -> Json:
@@ -103,9 +102,8 @@ async def click(ws: Workspace, sockets: Sockets, act: Json) -> Json:
         if _wanted(act, element)
     ]
     if not places:
-        raise ActError(
-            f"{user} sees no button with { ({k: act[k] for k in ('message_ts', 'action_id', 'value') if act.get(k)}) }"
-        )
+        sought = ", ".join(f"{name} {act[name]!r}" for name in ("message_ts", "action_id", "value") if act.get(name))
+        raise ActError(f"{user} sees no button with {sought}")
     channel, message, block, element = places[0]
     if element.get("confirm") and act.get("confirm") is not True:
         raise ActError(f"a dialog asks {element['confirm']['text']['text']!r}: say confirm true to go on")
@@ -281,9 +279,9 @@ async def slash(ws: Workspace, sockets: Sockets, act: Json) -> Json:
         "trigger_id": origin["trigger_id"],
     }
     ack = await sockets.deliver("slash_commands", payload)
-    content = {name: ack.payload[name] for name in ("text", "blocks") if name in ack.payload}
+    content: Json = {name: part for name, part in ack.payload.items() if name in {"text", "blocks"}}
     if content:
-        ephemeral(ws, channel, user, {"text": "", **content})
+        ephemeral(ws, channel, user, {"text": ""} | content)
     return _outcome(ws, ack, user)
 
 

@@ -343,8 +343,8 @@ class SlackServer:
             elif call.word("response_type") == "in_channel":
                 answer(self.workspace, RateLimit(), "chat.postMessage", {**call.args, "channel": channel})
             else:
-                content = {name: call.args[name] for name in ("text", "blocks") if name in call.args}
-                ephemeral(self.workspace, channel, user, {"text": "", **content})
+                content: Json = {name: part for name, part in call.args.items() if name in {"text", "blocks"}}
+                ephemeral(self.workspace, channel, user, {"text": ""} | content)
         except ApiError as error:
             return PlainTextResponse(error.error, status_code=400)
         return PlainTextResponse("ok")

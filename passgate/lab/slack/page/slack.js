@@ -248,18 +248,18 @@ function messageNode(message, before, inThread) {
 // Replaces only what changed, so that what a person reads, selects or is about to press stays where it is.
 function fill(container, wanted) {
   const old = new Map([...container.children].map((node) => [node.dataset.key, node]));
-  const nodes = wanted.map(({ key, sign, make }) => {
+  const nodes = wanted.map(({ key, sign, make, edit }) => {
     const kept = old.get(key);
     if (kept && kept.dataset.sign === sign) return kept;
     const node = make();
     node.dataset.key = key;
     node.dataset.sign = sign;
-    if (kept && container.dataset.drawn) node.classList.add("flash");
+    node.dataset.edit = edit || "";
+    if (kept && kept.dataset.edit !== node.dataset.edit) node.classList.add("flash");
     return node;
   });
   nodes.forEach((node, place) => { if (container.children[place] !== node) container.insertBefore(node, container.children[place] || null); });
   while (container.children.length > nodes.length) container.lastChild.remove();
-  container.dataset.drawn = "yes";
 }
 
 function stream(container, messages, inThread, first) {
@@ -278,7 +278,7 @@ function stream(container, messages, inThread, first) {
     const pressed = [...busy].filter((key) => key.startsWith(message.ts)).join();
     const sign = JSON.stringify([me, previous && [previous.user, previous.ts, previous.reply_count], message, pressed,
       state.warnings.filter((one) => one.message_ts === message.ts).length]);
-    wanted.push({ key: message.ts, sign, make: () => messageNode(message, previous, inThread) });
+    wanted.push({ key: message.ts, sign, edit: message.edited && message.edited.ts, make: () => messageNode(message, previous, inThread) });
     if (inThread && place === 0) {
       const count = all.length - 1;
       wanted.push({ key: "count", sign: String(count), make: () => h("div", { className: "count" }, `${count} ${count === 1 ? "reply" : "replies"}`) });
@@ -292,7 +292,6 @@ function stream(container, messages, inThread, first) {
 function openThread(ts) {
   thread = ts;
   $("thread").replaceChildren();
-  delete $("thread").dataset.drawn;
   draw();
   $("thread-scroll").scrollTop = $("thread-scroll").scrollHeight;
 }
