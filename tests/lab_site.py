@@ -108,6 +108,10 @@ class LabControl:
         """Act in the Slack workspace: click, say, state, faults."""
         return self.post(f"/slack/{act}", **asked)
 
+    def expire_sessions(self) -> None:
+        """Let all vCenter sessions expire: their next call is refused as not logged in."""
+        self.post("/expire")
+
     def reset(self) -> None:
         """Put the world back as it was at the start, and forget faults and mutations."""
         self.post("/reset")

@@ -12,6 +12,7 @@
     POST /vm           {"vm", ...}                       set power, question, template and the like
     POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
+    POST /expire       {}                                let all vCenter sessions expire
     POST /slack/{act}  act as a person (click, say, ...), see the workspace (state), order faults (faults)
     POST /reset        put the world back as it was at the start, and forget faults and mutations
 
@@ -42,6 +43,7 @@ from starlette.routing import Route
 from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualUsb
 from passgate.lab.inventory_seed import seeded_world
 from passgate.lab.slack import ActError, SlackServer
+from passgate.lab.vcenter import VCenterServer
 from passgate.lab.world import World
 
 Json = dict[str, Any]
@@ -57,8 +59,9 @@ HOST_FIELDS = frozenset({"connection", "dpm", "maintenance", "name", "version"})
 class Control:
     """Carry out what the control API is asked, on the world and on Slack."""
 
-    def __init__(self, world: World, slack: SlackServer) -> None:
+    def __init__(self, world: World, slack: SlackServer, vcenter: VCenterServer) -> None:
         self._world = world
+        self._vcenter = vcenter
         self._slack = slack
         self._pulled: dict[tuple[str, str], HostUsb] = {}
 
@@ -170,6 +173,11 @@ class Control:
             world.touch(vm)
             return _vm_state(world, vm)
 
+    def expire(self, _: Json) -> Json:
+        """Let all vCenter sessions expire."""
+        self._vcenter.expire_sessions()
+        return {}
+
     def slack(self, asked: Json) -> Json:
         """Pass on to the workspace."""
         kind = asked.pop("act")
@@ -217,7 +225,7 @@ class ControlServer:
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
-                    control.host, control.cluster,
+                    control.host, control.cluster, control.expire,
                     control.rename_vm, control.add_vm, control.reset,
                 )
             ),

@@ -60,7 +60,7 @@ class Lab:
         self.slack = SlackServer(
             port=settings.slack_port, bot_token=bot_token, app_token=app_token, control_token=self._token
         )
-        self._control = ControlServer(Control(self.world, self.slack), self._token)
+        self._control = ControlServer(Control(self.world, self.slack, self.vcenter), self._token)
         self._files = [cert, key]
         self._secrets = {
             "ca.pem": authority.pem,
