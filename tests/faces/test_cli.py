@@ -213,24 +213,23 @@ def test_a_check_that_is_not_met_has_its_own_exit_code(service: Served) -> None:
     assert (planned.code, "NOT MET" in planned.out) == (3, True)
 
 
-def test_a_hostile_vm_name_cannot_steer_the_terminal(service: Served) -> None:
-    """Escape sequences, newlines and reversed text in a name are shown as what they are; emoji and Japanese stay."""
-    name = "evil\x1b[2J\n\u202eDONE 'x' <@U0BOB> 🔌 データ"
+def test_hostile_text_cannot_steer_the_terminal(service: Served) -> None:
+    """Newlines and reversed text in a VM's name, escape sequences in a reason: all are shown as what they are."""
+    name = "evil\n\u202eDONE 'x' <@U0BOB> 🔌 データ"
+    usb = ("usb-attach", "--vm", name, "--device", "0529:0001,path:0/1/4")
     service.lab.control.rename_vm("win-02", name)
     try:
-        words = ("plan", "usb-attach", "--vm", name, "--device", "0529:0001,path:0/1/4")
-        ran = service.run(*words)
-        assert ran.out
-        for bad in ("\x1b", "\u202e", "evil\n"):
-            assert bad not in ran.out + ran.err
-        assert "\\x1b[2J\\n\\u202eDONE" in ran.out
-        assert "🔌 データ" in ran.out
-        plain = service.run(
-            "plan", "usb-attach", "--vm", name, "--device", "0529:0001,path:0/1/4", PYTHONIOENCODING="ascii"
-        )
-        assert "\\U0001f50c" in plain.out
-        unknown = service.run("plan", "usb-attach", "--vm", f"{name}!", "--device", "18a5:0302")
-        assert (unknown.code, "\x1b" in unknown.err) == (2, False)
+        filed = service.run("request", *usb, "--reason", "\x1b[2J\x9b31m\rgone")
+        assert filed.code == 0, filed.err
+        shown = service.run("show", filed.out.split()[0], person="bob")
+        for text in (filed.out, shown.out):
+            assert "evil\\n\\u202eDONE" in text
+            assert "\\x1b[2J\\x9b31m\\rgone" in text
+            assert "🔌 データ" in text
+            assert not {"\x1b", "\x9b", "\r", "\u202e"} & set(text)
+        assert "\\U0001f50c" in service.run("plan", *usb, PYTHONIOENCODING="ascii").out
+        unknown = service.run("plan", "usb-attach", "--vm", f"{name}\x1b[2J", "--device", "18a5:0302")
+        assert (unknown.code, "\x1b" in unknown.err, "\u202e" in unknown.err) == (2, False, False)
     finally:
         service.lab.control.reset()
 
