@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Self, TextIO
 
 from passgate.errors import ConflictError, PassgateError
-from passgate.lab.certificates import Authority
 from passgate.lab.control import Control, ControlServer
 from passgate.lab.esxi import EsxiShells
 from passgate.lab.guests import GuestMachines
@@ -43,27 +42,20 @@ class Lab:
         password, self._token = secrets.token_urlsafe(16), secrets.token_urlsafe(24)
         bot_token, app_token = f"xoxb-lab-{secrets.token_hex(12)}", f"xapp-lab-{secrets.token_hex(12)}"
         self.world = seeded_world(settings)
-        authority = Authority()
-        issued = authority.issue()
-        cert, key = home / "lab" / "vcenter.pem", home / "lab" / "vcenter.key"
-        write(cert, issued.certificate)
-        write(key, issued.key)
         self.vcenter = VCenterServer(
             self.world,
             {VCENTER_USER: Account(password), LIMITED_USER: Account(password, "limited")},
-            cert=cert,
-            key=key,
+            GuestMachines(self.world).run,
             port=settings.vcenter_port,
-            guest_run=GuestMachines(self.world).run,
         )
         self.shells = EsxiShells(self.world)
         self.slack = SlackServer(
             port=settings.slack_port, bot_token=bot_token, app_token=app_token, control_token=self._token
         )
         self._control = ControlServer(Control(self.world, self.slack, self.vcenter), self._token)
-        self._files = [cert, key]
+        self._files: list[Path] = []
         self._secrets = {
-            "ca.pem": authority.pem,
+            "ca.pem": self.vcenter.ca_pem,
             "vcenter.user": VCENTER_USER,
             "vcenter.password": password,
             "ssh_key": self.shells.private_key,
