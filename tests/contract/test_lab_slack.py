@@ -276,6 +276,14 @@ def test_a_cut_connection_may_hide_a_post_that_exists(
     assert texts(slack) == left
 
 
+def test_a_silent_slack_runs_into_the_clients_own_limit(slack: SlackServer) -> None:
+    """A call that hangs is cut by the client's time-out, not answered."""
+    slack.fail("auth.test", hang=60)
+
+    with pytest.raises((TimeoutError, urllib.error.URLError)):
+        WebClient("xoxb-lab", base_url=slack.api_url, retry_handlers=[], timeout=1).auth_test()
+
+
 def test_an_outage_refuses_all_calls_until_it_ends(web: WebClient, slack: SlackServer) -> None:
     """While Slack is down nothing is answered; afterwards everything is, and nothing was lost that was there."""
     web.chat_postMessage(channel=CHANNEL, text="before")

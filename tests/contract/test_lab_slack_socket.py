@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from slack_sdk import WebClient
+from slack_sdk import WebClient, WebhookClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode import SocketModeClient
 from slack_sdk.socket_mode.client import BaseSocketModeClient
@@ -268,6 +268,19 @@ def test_without_a_connection_the_person_is_told(slack: SlackServer) -> None:
 
     assert not result["acked"]
     assert "not connected" in result["warning"]
+
+
+def test_the_response_url_answers_the_person(slack: SlackServer, app: App) -> None:
+    """What the app sends to the click's response_url is shown to the person alone, or changes the message."""
+    slack.click("U0BOB", action_id="approve")
+    hook = WebhookClient(app.next()["response_url"])
+
+    hook.send(text="You voted before.")
+    hook.send(text="closed", replace_original=True)
+    state = slack.state()
+
+    assert [(note["to"], note["text"]) for note in state["ephemerals"]] == [("U0BOB", "You voted before.")]
+    assert [message["text"] for message in state["messages"][CHANNEL]] == ["closed"]
 
 
 def test_commands_and_shortcuts_arrive(slack: SlackServer, app: App) -> None:

@@ -77,10 +77,13 @@ def _wanted(act: Json, element: Json) -> bool:
     return bool(given) and all(element.get(name) == act[name] for name in given)
 
 
+_COPIED: Final = {"action_id", "type", "text", "value", "style"}
+
+
 def _action(ws: Workspace, block: Json, element: Json, act: Json) -> Json:
     """Return the `actions` entry of a click."""
-    copied = {name: element[name] for name in ("action_id", "type", "text", "value", "style") if name in element}
-    action = {"block_id": block["block_id"], **copied, "action_ts": ws.stamp()}
+    copied: Json = {name: part for name, part in element.items() if name in _COPIED}
+    action: Json = {"block_id": block["block_id"], **copied, "action_ts": ws.stamp()}
     if "options" in element:
         chosen = next((one for one in element["options"] if one["value"] == act.get("selected")), None)
         if chosen is None:
