@@ -71,7 +71,8 @@ class Dispatcher:
             )
 
     def _carry(self, request: soap.Request, call: Call) -> Reply:
-        if request.method not in _WITHOUT_LOGIN and not isinstance(request.target, vim.ServiceInstance):
+        open_to_all = request.method == "Fetch" and isinstance(request.target, vim.ServiceInstance)
+        if request.method not in _WITHOUT_LOGIN and not open_to_all:
             self.estate.sessions.check(call.session)
         target = self.estate.find(request.target, call.session)
         if target is None:
@@ -95,8 +96,6 @@ class Dispatcher:
             _strike(fault)
             if fault.fault and fault.in_task:
                 call = Call(call.session, call.version, call.agent, fault)
-        if request.method not in _WITHOUT_LOGIN and isinstance(target, vim.ServiceInstance):
-            self.estate.sessions.check(call.session)
         self._permitted(request, target, call)
         method = getattr(target, request.method, None)
         if method is None:
