@@ -101,7 +101,7 @@ def test_terms_that_ask_for_nothing_by_mistake_wait() -> None:
 def test_a_standard_change_is_approved_by_its_policy() -> None:
     """A pre-authorised change waits for nobody, and the reason names the policy."""
     chosen = choose(
-        CONFIG.policy, CONFIG.people, runbook="usb-controller-add", risk=Risk.LOW, vms=["win-01"], requester="alice"
+        CONFIG.policy, CONFIG.people, runbook="usb-controller-add", risk=Risk.LOW, vms=["test-01"], requester="alice"
     )
     result = tally(chosen, [], digest=PLAN, requester="alice", now=NOW)
     assert (result.outcome, result.reasons[0]) == (
