@@ -282,7 +282,7 @@ class SlackConnector:
                 try:
                     await self._listen_once(on_envelope, working)
                     trouble = ""
-                except (WorldError, aiohttp.ClientError, OSError, ValueError) as error:
+                except Exception as error:  # noqa: BLE001 - whatever broke this socket, the next one may hold
                     trouble = error.message if isinstance(error, WorldError) else f"The socket broke: {_words(error)}."
                 self.health.connected_since = None
                 self.health.trouble = trouble

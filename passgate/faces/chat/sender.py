@@ -139,7 +139,7 @@ class Sender:
         while True:
             try:
                 changes = await asyncio.to_thread(self._store.changes, (), RECENT)
-            except PassgateError as error:
+            except Exception as error:  # noqa: BLE001 - as in `run`
                 self._note(error)
                 await asyncio.sleep(POLL)
                 continue

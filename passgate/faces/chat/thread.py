@@ -166,7 +166,7 @@ def _step_state(it: Told) -> StepState:
 
 def _seen(it: Told) -> str:
     saw = safe(it.event.data.get("saw") or "", 900)
-    return f" Seen: {saw}." if saw else ""
+    return f" Seen: {saw.rstrip('.')}." if saw else ""
 
 
 def _reason(it: Told) -> str:

@@ -36,7 +36,7 @@ WORDS = {
     State.DENIED: "Denied",
     State.EXPIRED: "Expired",
     State.WITHDRAWN: "Withdrawn",
-    State.VOID: "Void: what was approved is not what is there any more",
+    State.VOID: "Void: this plan does not hold any more",
     State.UNDONE: "Undone: what had been done was taken back",
     State.STOPPED: "Stopped: a person is needed",
 }
@@ -99,7 +99,7 @@ def needs(people: Directory, change: Change, decisions: tuple[Decision, ...]) ->
     count = f" ({approvals} of {terms.approvals} so far)" if terms.approvals > 1 else ""
     return (
         f"*Needs* {terms.approvals} {'approval' if terms.approvals == 1 else 'approvals'} from {groups}{count}: "
-        f"{voters}; not {people.name(change.requester.person)}, who asked"
+        f"{voters}; not {people.name(change.requester.person)}, who asked."
     )
 
 
