@@ -242,7 +242,7 @@ def pinned_keys(text: str, host: str, address: str, port: int) -> dict[str, para
             entry = HostKeyEntry.from_line(" ".join(words), number)
         except (paramiko.SSHException, InvalidHostKey, UnknownKeyType, ValueError) as error:
             raise _not_an_entry(number) from error
-        if entry is None or words[0].startswith("@"):
+        if entry is None:
             raise _not_an_entry(number)
         for name in entry.hostnames:
             keys.add(name, entry.key.get_name(), entry.key)
