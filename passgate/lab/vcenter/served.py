@@ -112,7 +112,8 @@ class Served:
             except (AttributeError, KeyError):
                 raise Refusal("InvalidProperty", f"{self.kind.__name__} has no property {path}.", name=path) from None
             value = None if value is None else _item(getattr(value, part[1]), part[2])
-        return value
+        # pyVmomi keeps a plain list as it was assigned; as a property of its own it must say what it is a list of.
+        return kind(value) if type(value) is list else value
 
     def names(self) -> list[str]:
         """Return the names of the properties that are served here, for `all=True`."""

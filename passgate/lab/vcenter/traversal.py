@@ -38,12 +38,7 @@ def properties(served: Served, wanted: Any, session: Session) -> dict[str, Any]:
         if issubclass(served.kind, spec.type):
             paths.update(dict.fromkeys(served.names() if spec.all else spec.pathSet))
     values = {path: served.read(path, session) for path in paths}
-    return {path: value for path, value in values.items() if not _is_unset(value)}
-
-
-def _is_unset(value: Any) -> bool:
-    # An empty array without a type of its own could not be serialized as `any`; vCenter leaves it out as well.
-    return value is None or (isinstance(value, list) and not hasattr(value, "Item"))
+    return {path: value for path, value in values.items() if value is not None}
 
 
 def _selected(estate: Estate, spec: Any, session: Session) -> Iterator[Served]:
