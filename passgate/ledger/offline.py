@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
-STEP_EVENTS = ("step.intent", "step.attempt_failed", "step.outcome", "undo.intent", "undo.outcome")
+STEP_EVENTS = ("step.intent", "step.attempt_failed", "step.outcome", "undo.intent", "undo.outcome", "guest.proof")
 FACT_EVENTS = {"restore.saved": "restore-point", "guest.proof": "guest-proof"}
 FIXED = {
     "manifest.json", "plan.json", "plan.txt", "policy.json", "decisions.json", "steps.jsonl", "events.jsonl",
@@ -313,16 +313,17 @@ class Story:
 
     def _step(self, event: dict[str, Any], told: _Told) -> str | None:
         data, kind = event["data"], event["type"]
-        place = (event["change"], kind.partition(".")[0], str(data.get("index", "")))
+        place = (event["change"], "undo" if kind.startswith("undo.") else "step", str(data.get("step", "")))
         if data.get("digest", told.digest) != told.digest:
             return "a step was done under another plan than the approved one"
         if kind.endswith(".intent"):
             if told.state != "applying":
                 return f"a step was begun while the change was {told.state}: nobody had allowed it"
             self.open_intents[place] = (int(event["seq"]), str(data.get("title", "")))
-        elif kind == "step.outcome" and place not in self.open_intents and data.get("state") != "not needed":
+        elif place not in self.open_intents and data.get("state") != "not needed":
             return "a step has an outcome, but nobody said before that it would be done"
-        elif kind.endswith(".outcome"):
+        elif data.get("state") != "intent":
+            # A failed attempt that will be tried again leaves the intent open.
             self.open_intents.pop(place, None)
         return None
 

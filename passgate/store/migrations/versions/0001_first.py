@@ -22,7 +22,7 @@ def upgrade() -> None:
         return
     op.execute(
         "create function passgate_append_only() returns trigger language plpgsql as "
-        "$$ begin raise exception '%% is append-only', tg_table_name; end $$"
+        "$$ begin raise exception '% is append-only', tg_table_name; end $$"
     )
     for table in APPEND_ONLY:
         op.execute(
