@@ -25,7 +25,7 @@ LOG_LINES = 5
 
 @dataclass(frozen=True)
 class LabStatus:
-    """Say whether a lab runs in a home, and where its parts answer."""
+    """Say whether a lab runs in a home, and where its parts answer; `page` is the Slack workspace for a browser."""
 
     home: Path
     running: bool
@@ -34,11 +34,7 @@ class LabStatus:
     vcenter: str = ""
     slack: str = ""
     control: str = ""
-
-    @property
-    def page(self) -> str:
-        """Return the address of the Slack workspace's page, for a browser."""
-        return self.slack.removesuffix("api/")
+    page: str = ""
 
 
 def status(home: Path) -> LabStatus:
@@ -48,7 +44,8 @@ def status(home: Path) -> LabStatus:
         return LabStatus(home, running=False)
     ready = _text(home / READY) == str(pid)
     places = {name: _text(home / place) for name, place in PLACES.items()} if ready else {}
-    return LabStatus(home, running=True, ready=ready, pid=pid, **places)
+    page = places.get("slack", "").removesuffix("api/")
+    return LabStatus(home, running=True, ready=ready, pid=pid, page=page, **places)
 
 
 def start(home: Path, config: Path) -> LabStatus:
@@ -122,7 +119,9 @@ def _python_path() -> str:
 
 
 def _not_started(home: Path, why: str) -> WorldError:
-    lines = [line for line in _text(home / LOG).splitlines() if line.strip()][-LOG_LINES:]
+    log = _text(home / LOG)
+    # Of an error that nobody foresaw only the last line is for people; the rest stays in the log.
+    lines = [line for line in log.splitlines() if line.strip()][-1 if "Traceback" in log else -LOG_LINES :]
     said = " / ".join(lines) or "nothing"
     return WorldError(
         f"The lab did not start: {why}. It said: {said}", hint=f"Its log is {home / LOG}.", subject=str(home)

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Self, TextIO
 
-from passgate.errors import ConflictError, PassgateError
+from passgate.errors import ConflictError, PassgateError, WorldError
 from passgate.lab.control import Control, ControlServer
 from passgate.lab.esxi import EsxiShells
 from passgate.lab.guests import GuestMachines
@@ -130,6 +130,12 @@ def hold(path: Path) -> TextIO:
     return file
 
 
+def _told(message: str, hint: str, status: int) -> int:
+    """Tell the log of the one who started us why there is no lab."""
+    sys.stderr.write(f"{message} {hint}\n")
+    return status
+
+
 def main() -> int:
     """Run the lab until SIGTERM or SIGINT."""
     words = argparse.ArgumentParser(description="Run Passgate's lab in the foreground.")
@@ -147,9 +153,11 @@ def main() -> int:
             ended.wait()
             (asked.home / READY).unlink(missing_ok=True)
             lab.stop()
-    except (PassgateError, OSError) as error:
-        print(*filter(None, [str(error), getattr(error, "hint", "")]), file=sys.stderr)  # noqa: T201 - the log of the one who started us
-        return getattr(error, "exit_code", 1)
+    except PassgateError as error:
+        return _told(error.message, error.hint, error.exit_code)
+    except OSError as error:
+        hint = "If a port is taken: 0 in lab.yaml takes a free one."
+        return _told(f"The lab can't listen or write: {error.strerror or error}.", hint, WorldError.exit_code)
     return 0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import ssl
 import stat
 import subprocess
@@ -19,7 +21,7 @@ from passgate.connect.esxi_shell import EsxiShell, ShellAccess
 from passgate.errors import WorldError
 from passgate.lab import lifecycle
 from passgate.model.inventory import Arbitrator, HostId
-from tests.lab_site import Lab, LabError
+from tests.lab_site import SHIPPED, Lab, LabError
 
 ESX_03 = HostId(ref="host-13", name="esx-03.lab.example", uuid="")
 
@@ -157,6 +159,19 @@ def test_a_lab_that_cannot_start_says_why(tmp_path: Path) -> None:
 
     assert "Traceback" not in told.value.message
     assert not lifecycle.status(tmp_path).running
+
+
+def test_a_port_that_is_taken_is_told_as_such(tmp_path: Path) -> None:
+    """A lab whose port somebody else has says what to do about it."""
+    config = tmp_path / "config"
+    shutil.copytree(SHIPPED, config)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (config / "lab.yaml").write_text(f"slack_port: {taken.getsockname()[1]}\n", encoding="utf-8")
+
+        with pytest.raises(WorldError, match=r"Address already in use.* 0 in lab.yaml") as told:
+            lifecycle.start(tmp_path, config)
+
+    assert "Traceback" not in told.value.message
 
 
 def test_stopping_nothing_is_harmless(tmp_path: Path) -> None:
