@@ -34,7 +34,8 @@ class Lab:
     tls: ssl.SSLContext
     si: Any
 
-    def login(self, user: str, password: str = "secret") -> Any:
+    def login(self, user: str, password: str = "secret") -> Any:  # noqa: S107 - the test accounts' password
+        """Return another connection."""
         return SmartConnect(host="127.0.0.1", port=self.server.port, user=user, pwd=password, sslContext=self.tls)
 
     def vm(self, name: str, si: Any = None) -> Any:
@@ -42,15 +43,18 @@ class Lab:
         return vim.VirtualMachine(self.world.vm(name).ref, (si or self.si)._stub)
 
     def usb(self, name: str) -> list[Any]:
+        """Return the VM's USB device entries as vCenter shows them now."""
         return [one for one in self.vm(name).config.hardware.device if isinstance(one, D.VirtualUSB)]
 
     def reconfigure(self, name: str, *changes: tuple[str, Any], **spec: Any) -> None:
+        """Reconfigure the VM with (operation, device) pairs, and wait for the end."""
         changed = [D.VirtualDeviceSpec(operation=operation, device=device) for operation, device in changes]
         WaitForTask(self.vm(name).ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=changed, **spec)))
 
 
 @contextmanager
 def running_lab(folder: Path, guest_run: Any = None) -> Iterator[Lab]:
+    """Run world and server, and log in."""
     ca = make_ca(folder)
     pair = issue(ca, ["127.0.0.1", "localhost"])
     world = seeded_world(FAST)
@@ -69,6 +73,7 @@ def running_lab(folder: Path, guest_run: Any = None) -> Iterator[Lab]:
 
 
 def xhci(key: int = -100) -> Any:
+    """Return a controller to add."""
     return D.VirtualUSBXHCIController(key=key)
 
 
