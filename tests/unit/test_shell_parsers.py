@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passgate.connect.esxi_shell import parsers
@@ -153,6 +153,7 @@ mpx.vmhba32:C0:T0:L0
     assert (stick.is_usb, stick.boots_host) == (True, True)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(texts)
 def test_no_text_breaks_a_parser(text: str) -> None:
     """Whatever a host says, parsers answer with data."""
@@ -163,6 +164,7 @@ def test_no_text_breaks_a_parser(text: str) -> None:
     parsers.autostart(text)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(
     st.sampled_from(["Bus", "Dev", "VendorId", "ProductId", "Enabled", "Is USB"]) | st.text(), x)))  # fmt: skip
 def test_no_json_breaks_a_parser(data: object) -> None:
@@ -171,6 +173,7 @@ def test_no_json_breaks_a_parser(data: object) -> None:
     parsers.disks(json.dumps(data))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.tuples(st.integers(0, 999), st.integers(0, 999), ids, ids), printable, printable)
 def test_every_lsusb_stanza_comes_back(key: tuple[int, int, int, int], name: str, serial: str) -> None:
     """What lsusb prints of a device is what is read, whatever its strings hold."""
@@ -184,6 +187,7 @@ def test_every_lsusb_stanza_comes_back(key: tuple[int, int, int, int], name: str
     assert found.serial == (serial if serial and serial not in parsers.UNREADABLE else None)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(st.integers(1, 99), st.integers(1, 99), ids, ids), min_size=1), st.booleans())
 def test_every_passthrough_row_comes_back(rows: list[tuple[int, int, int, int]], running: bool) -> None:
     """Each row of the table is read with its own ids, however many there are."""
