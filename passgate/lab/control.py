@@ -2,6 +2,7 @@
 
     GET  /state        VMs, hosts and their USB devices as they are now
     GET  /mutations    every call over any wire that asked to change something, oldest first
+    GET  /calls        how many requests vCenter got since the start, by method; a peer's share is a difference of two
     POST /faults       the fields of hardware.Fault; {"clear": true} forgets all
     POST /unplug       {"host", "path"}                  pull a USB device out
     POST /plug         {"host", "path", ...}             put one back (into another port with "to"), or a new one in
@@ -79,6 +80,10 @@ class Control:
         """Return every call that asked to change something."""
         with self._world.lock:
             return {"mutations": [{**asdict(one), "at": one.at.isoformat()} for one in self._world.mutations]}
+
+    def calls(self, _: Json) -> Json:
+        """Return how many requests vCenter got since the start."""
+        return {"calls": self._vcenter.requests()}
 
     def faults(self, asked: Json) -> Json:
         """Order a fault, or forget all."""
@@ -220,6 +225,7 @@ class ControlServer:
         routes = [
             Route("/state", self._serve(control.state)),
             Route("/mutations", self._serve(control.mutations)),
+            Route("/calls", self._serve(control.calls)),
             Route("/slack/{act}", self._serve(control.slack), methods=["POST"]),
             *(
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])

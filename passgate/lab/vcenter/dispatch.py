@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,6 +51,18 @@ class Dispatcher:
     def __init__(self, world: World, users: Mapping[str, Account], guest_run: GuestRun) -> None:
         self.world = world
         self.estate = Estate(world, users, guest_run)
+        self._counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    def count(self, name: str) -> None:
+        """Count one request over the wire, by the name of its method."""
+        with self._counting:
+            self._counts[name] += 1
+
+    def counts(self) -> dict[str, int]:
+        """Return how many requests came in since the start, by method."""
+        with self._counting:
+            return dict(self._counts)
 
     def answer(self, body: bytes, *, action: str, cookie: str | None, agent: str) -> Reply:
         """Return the answer to one request; raises DroppedError where a fault was injected that breaks the wire."""
@@ -56,7 +70,9 @@ class Dispatcher:
         try:
             request = soap.read_request(body, action)
         except soap.BadRequestError as error:
+            self.count("unreadable")
             return _fault(Refusal("InvalidRequest", str(error)), version)
+        self.count(request.method)
         session = self.estate.sessions.live.get(cookie or "")
         try:
             return self._carry(request, Call(session, version, agent))

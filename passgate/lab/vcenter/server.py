@@ -78,6 +78,10 @@ class VCenterServer:
         self._http.server_close()
         self._http.break_connections()
 
+    def requests(self) -> dict[str, int]:
+        """Return how many requests came in since the start, reading ones too, by method."""
+        return self.dispatcher.counts()
+
     def expire_sessions(self, user: str | None = None) -> None:
         """Let all sessions (of one user) expire: their next call gets NotAuthenticated."""
         self.dispatcher.estate.sessions.expire(user)
@@ -128,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         where = urlsplit(self.path)
+        self.server.dispatcher.count(f"GET {where.path}")
         if where.path == "/sdk/vimServiceVersions.xml":
             self._send(200, _VERSIONS.encode(), "text/xml")
         elif where.path == "/guestFile":
@@ -141,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         content = self._body()
+        self.server.dispatcher.count("PUT /guestFile")
         if urlsplit(self.path).path == "/guestFile" and self.server.dispatcher.estate.guests.store(
             self._token(), content
         ):
