@@ -186,6 +186,29 @@ def test_watching_ends_with_the_exit_code_of_the_end(service: Served, end: State
     assert told.documents[-1]["change"]["state"] == end.value
 
 
+def test_a_watch_outlives_a_restart_of_the_service(service: Served) -> None:
+    """Whoever watches is told that the service is gone, and sees the rest once it is back, at another address even."""
+    change = service.filed().id
+    words = [sys.executable, "-m", "passgate.faces.cli.main", "watch", change]
+    address = service.home / "service.url"
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, env=service.environment(), cwd=CONTENT
+    ) as watching:  # fmt: skip
+        assert watching.stdout is not None
+        seen = [watching.stdout.readline() for _ in range(3)]
+        address.write_text("http://127.0.0.1:1", encoding="utf-8")
+        service.carry(change, State.APPROVED)
+        seen += [watching.stdout.readline() for _ in range(2)]
+        address.write_text(service.url, encoding="utf-8")
+        service.carry(change, State.WITHDRAWN)
+        seen += watching.stdout.readlines()
+        code = watching.wait(60)
+    assert code == EXIT_CODES[State.WITHDRAWN]
+    assert any("does not answer" in line for line in seen)
+    assert sum("approved: the test says" in line for line in seen) == 1
+    assert any("withdrawn: the test says" in line for line in seen)
+
+
 def test_request_and_wait_is_one_document_for_programs(service: Served) -> None:
     """`request --wait --json` prints one JSON document, the change as it ended."""
     known = {one.id for one in service.store.changes()}

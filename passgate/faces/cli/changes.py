@@ -208,8 +208,10 @@ def _followed(change_id: str, *, show_events: bool) -> Iterator[Answer]:
         try:
             events = service.get("v1", "changes", change_id, "events", after=after, wait=LOOK_SECONDS)["events"]
             told = told if events else service.get("v1", "changes", change_id)
-        except UnreachableError:
-            silent_since = silent_since or time.monotonic()
+        except UnreachableError as error:
+            if silent_since is None:
+                silent_since = time.monotonic()
+                yield Answer([f"{error.message} The change does not depend on that; waiting for it ..."])
             if time.monotonic() - silent_since > SILENCE_SECONDS:
                 raise
             time.sleep(1)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from passgate.errors import PassgateError
+from passgate.faces.cli.client import Service
 from passgate.faces.cli.terminal import Answer
 from passgate.settings.place import config_dir, content, home
 
@@ -28,7 +31,10 @@ def status() -> Iterator[Answer]:
     """Say which of Passgate's processes run, and where they listen."""
     from passgate.engine import lifecycle
 
-    yield _told("Passgate's processes:", lifecycle.status(home()))
+    known: dict[str, Any] = dict(lifecycle.status(home()))
+    with suppress(PassgateError):  # who has no token, or a service that is down, still learns what runs
+        known |= Service().get("v1", "status")
+    yield _told("Passgate's processes:", known)
 
 
 def lab_start() -> Iterator[Answer]:
@@ -66,11 +72,19 @@ def plain(value: Any) -> Any:
 def _told(first: str, state: Any) -> Answer:
     """Return a line for each thing that the state, a mapping or a dataclass, names."""
     known = plain(state)
-    return Answer([first, *(f"  {name}: {_words(value)}" for name, value in known.items() if value != "")], known)
+    told = {name.replace("_", " "): _words(value) for name, value in known.items() if value not in ("", None)}
+    return Answer([first, *(f"  {name}: {words}" for name, words in told.items())], known)
 
 
 def _words(value: Any) -> str:
     if isinstance(value, dict) and "running" in value:
         where = f" at {value['url']}" if value.get("url") else ""
         return f"runs{where} (pid {value.get('pid')})" if value["running"] else f"does not run; log: {value.get('log')}"
+    if isinstance(value, dict):
+        said = (
+            f"{name.replace('_', ' ')} {_words(inner)}" for name, inner in value.items() if inner not in (None, [], "")
+        )
+        return ", ".join(said) or "none"
+    if isinstance(value, list):
+        return "; ".join(_words(inner) for inner in value)
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
