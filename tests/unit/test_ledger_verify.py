@@ -137,7 +137,7 @@ CASES: dict[str, tuple[Callable[[Log], Log], Kind | None, int | None]] = {
     "delete the last": (lambda g: with_rows(g, *g.rows[:-1]), Kind.TRUNCATED, None),
     "swap two": (lambda g: with_rows(g, *swapped(g)), Kind.EDIT, 4),
     "duplicate seq": (lambda g: with_rows(g, *g.rows[:5], g.rows[4], *g.rows[5:]), Kind.ORDER, 5),
-    "empty log": (lambda g: with_rows(g), Kind.TRUNCATED, 1),
+    "empty log": (with_rows, Kind.TRUNCATED, 1),
     "empty everything": (lambda g: replace(g, rows=(), heads=(), anchors=()), Kind.UNSIGNED, 1),
     "fork": (
         lambda g: with_rows(g, *g.rows[:5], replace(g.rows[5], prev=g.rows[3].prev), *g.rows[6:]), Kind.FORK, 6,
@@ -145,14 +145,17 @@ CASES: dict[str, tuple[Callable[[Log], Log], Kind | None, int | None]] = {
     "recompute after a deletion": (lambda g: with_rows(g, *rebuilt((*g.rows[:9], *g.rows[10:]))), None, None),
     "foreign key": (lambda g: signed_again(g, stranger()), Kind.BAD_KEY, 1),
     "stolen key against the anchors": (
-        lambda g: signed_again(with_rows(g, *rebuilt((edited(g.rows[0], at="2026-11-23T06:59:59.000000Z"), *g.rows[1:]))),
+        lambda g: signed_again(with_rows(g, *rebuilt((edited(g.rows[0], at="2026-11-23T06:59:59.000000Z"),
+                                                      *g.rows[1:]))),
                                g.signer), Kind.FORK, None,
     ),
     "old backup against the anchors": (lambda g: replace(g, rows=g.rows[:5], heads=g.heads[:1]), Kind.TRUNCATED, 6),
     "two heads of one size": (lambda g: replace(g, heads=(*g.heads, other_head(g))), Kind.FORK, None),
     "same meaning, other bytes": (lambda g: with_rows(g, *respelled(g)), Kind.NOT_CANONICAL, 3),
     "a key twice": (lambda g: with_rows(g, *doubled(g)), Kind.NOT_CANONICAL, 3),
-    "note without its last newline": (lambda g: replace(g, heads=(*g.heads[:-1], g.heads[-1][:-1])), Kind.BAD_KEY, None),
+    "note without its last newline": (
+        lambda g: replace(g, heads=(*g.heads[:-1], g.heads[-1][:-1])), Kind.BAD_KEY, None,
+    ),
     "row of another change": (lambda g: with_rows(g, replace(g.rows[0], change="CHG-0009"), *g.rows[1:]), Kind.EDIT, 1),
     "vote by the requester": (lambda g: retold(g, when("decision.recorded", person="alice")), Kind.MEANING, 4),
     "vote by a stranger": (lambda g: retold(g, when("decision.recorded", person="dave")), Kind.MEANING, 4),

@@ -19,7 +19,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def test_a_whole_change_verifies_and_its_evidence_proves_who_approved(tmp_path: Path) -> None:
-    """The evidence of a change holds under the published key, under no other, and the same record gives the same file."""
+    """The evidence of a change holds under the published key, no other, and can be written again byte by byte."""
     store = open_store(tmp_path)
     change = whole_change(store)
     assert isinstance(store.verify(), Proven)
