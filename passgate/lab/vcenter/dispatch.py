@@ -8,7 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pyVmomi import vim
 
@@ -87,31 +88,31 @@ class Dispatcher:
             )
 
     def _carry(self, request: soap.Request, call: Call) -> Reply:
-        open_to_all = request.method == "Fetch" and isinstance(request.target, vim.ServiceInstance)
-        if request.method not in _WITHOUT_LOGIN and not open_to_all:
-            self.estate.sessions.check(call.session)
-        target = self.estate.find(request.target, call.session)
-        if target is None:
-            raise Refusal(
-                "ManagedObjectNotFound", f"The object '{request.target}' has already been deleted or has not been "
-                "completely created", obj=request.target,
-            )  # fmt: skip
         if request.method == "Fetch":
-            return self._fetch(request, target, call)
-        subject = self._subject(request, target, call)
+            return self._fetch(request, call)
+        target = self.estate.find(request.target, call.session)
+        subject = self._subject(request, call) or target
+        label = subject.label if subject else str(request.target)
+        fault = self.world.take_fault(request.method, label, *{one.ref for one in (subject, target) if one})
         try:
-            reply = self._act(request, target, call, subject)
-        except Refusal:
-            self._record(request, call, subject, accepted=False)
+            if fault is not None:
+                _strike(fault)
+            value = self._act(request, target, _with(call, fault))
+        except (Refusal, DroppedError):
+            self._record(request, call, label, accepted=False)
             raise
-        return reply
+        self._record(request, call, label, accepted=True)
+        if fault is not None and fault.fault == "DisconnectAfter":
+            raise DroppedError
+        entered = self.estate.sessions.live[value.key] if request.method == "Login" else None
+        with self.world.lock:
+            return Reply(200, soap.write_answer(request, value, request.info.result), entered)
 
-    def _act(self, request: soap.Request, target: Served, call: Call, subject: Served) -> Reply:
-        fault = self.world.take_fault(request.method, subject.label, subject.ref, target.ref)
-        if fault is not None:
-            _strike(fault)
-            if fault.fault and fault.in_task:
-                call = Call(call.session, call.version, call.agent, fault)
+    def _act(self, request: soap.Request, target: Served | None, call: Call) -> Any:
+        if request.method not in _WITHOUT_LOGIN:
+            self.estate.sessions.check(call.session)
+        if target is None:
+            raise _gone(request)
         self._permitted(request, target, call)
         method = getattr(target, request.method, None)
         if method is None:
@@ -120,18 +121,17 @@ class Dispatcher:
                 receiver=target.me, method=request.method,
             )  # fmt: skip
         if request.method in Collector.waits:
-            value = method(call, **request.arguments)
-        else:
-            with self.world.lock:
-                value = method(call, **request.arguments)
-        self._record(request, call, subject, accepted=True)
-        if fault is not None and fault.fault == "DisconnectAfter":
-            raise DroppedError
-        entered = self.estate.sessions.live[value.key] if request.method == "Login" else None
+            return method(call, **request.arguments)
         with self.world.lock:
-            return Reply(200, soap.write_answer(request, value, request.info.result), entered)
+            return method(call, **request.arguments)
 
-    def _fetch(self, request: soap.Request, target: Served, call: Call) -> Reply:
+    def _fetch(self, request: soap.Request, call: Call) -> Reply:
+        """Answer the read of one property, pyVmomi's lazy way; the service instance can be read before login."""
+        if not isinstance(request.target, vim.ServiceInstance):
+            self.estate.sessions.check(call.session)
+        target = self.estate.find(request.target, call.session)
+        if target is None:
+            raise _gone(request)
         name = request.arguments["prop"]
         with self.world.lock:
             kind = target.described(name).type
@@ -139,22 +139,34 @@ class Dispatcher:
 
     def _permitted(self, request: soap.Request, target: Served, call: Call) -> None:
         needed = request.info.privId
-        if call.session and needed and needed.startswith("VirtualMachine.") and not call.session.account.may(needed):
+        if call.session and needed and not call.session.account.may(needed):
             raise Refusal(
                 "NoPermission", "Permission to perform this operation was denied.", object=target.me,
                 privilegeId=needed,
             )  # fmt: skip
 
-    def _subject(self, request: soap.Request, target: Served, call: Call) -> Served:
-        """Return what the call is about: the VM for guest operations, else the object that it is sent to."""
+    def _subject(self, request: soap.Request, call: Call) -> Served | None:
+        """Return the VM that a guest operation is about; None when the call is about its own target."""
         vm = request.arguments.get("vm")
-        found = self.estate.find(vm, call.session) if isinstance(vm, vim.VirtualMachine) else None
-        return found or target
+        return self.estate.find(vm, call.session) if isinstance(vm, vim.VirtualMachine) else None
 
-    def _record(self, request: soap.Request, call: Call, subject: Served, *, accepted: bool) -> None:
+    def _record(self, request: soap.Request, call: Call, label: str, *, accepted: bool) -> None:
         if not _READS.match(request.method):
-            wire = "guest" if request.method.endswith("InGuest") or "Guest" in request.info.type.__name__ else "soap"
-            self.world.record(wire, request.method, subject.label, call.user, accepted=accepted)
+            wire = "guest" if request.info.type.__name__.startswith("vim.vm.guest.") else "soap"
+            self.world.record(wire, request.method, label, call.user, accepted=accepted)
+
+
+def _with(call: Call, fault: Fault | None) -> Call:
+    """Hand the call the fault that its task is to end with."""
+    return replace(call, fault=fault) if fault is not None and fault.fault and fault.in_task else call
+
+
+def _gone(request: soap.Request) -> Refusal:
+    return Refusal(
+        "ManagedObjectNotFound",
+        f"The object '{request.target}' has already been deleted or has not been completely created",
+        obj=request.target,
+    )
 
 
 def _strike(fault: Fault) -> None:

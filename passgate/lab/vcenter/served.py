@@ -94,14 +94,20 @@ class Served:
         self.described(name)
         return getattr(self, name, None)
 
-    def read(self, path: str, session: Session | None) -> Any:
-        """Return what a property path such as `config.hardware.device[4000]` leads to; None when it is unset."""
+    def read(self, path: str, session: Session | None, known: dict[str, Any] | None = None) -> Any:
+        """Return what a property path such as `config.hardware.device[4000]` leads to; None when it is unset.
+
+        `known` keeps top properties between reads of one answer, so that none is built twice.
+        """
         steps = path.split(".")
         head = _STEP.match(steps[0])
         if head is None:
             raise Refusal("InvalidProperty", f"{path} is no property path.", name=path)
         kind = self.described(head[1]).type
-        value = _item(self.prop(head[1], session), head[2])
+        known = {} if known is None else known
+        if head[1] not in known:
+            known[head[1]] = self.prop(head[1], session)
+        value = _item(known[head[1]], head[2])
         for step in steps[1:]:
             part = _STEP.match(step)
             if part is None or not issubclass(kind, VmomiSupport.DataObject):

@@ -37,7 +37,8 @@ def properties(served: Served, wanted: Any, session: Session) -> dict[str, Any]:
     for spec in wanted:
         if issubclass(served.kind, spec.type):
             paths.update(dict.fromkeys(served.names() if spec.all else spec.pathSet))
-    values = {path: served.read(path, session) for path in paths}
+    known: dict[str, Any] = {}
+    values = {path: served.read(path, session, known) for path in paths}
     return {path: value for path, value in values.items() if value is not None}
 
 

@@ -20,6 +20,16 @@ from passgate.lab.vcenter.views import escaped
 if TYPE_CHECKING:
     from passgate.lab.vcenter.estate import Estate
 
+_NEEDED = {
+    "deviceChange": ADD_REMOVE_DEVICE,
+    "name": "VirtualMachine.Config.Rename",
+    "annotation": "VirtualMachine.Config.Annotation",
+    "numCPUs": "VirtualMachine.Config.CPUCount",
+    "memoryMB": "VirtualMachine.Config.Memory",
+    "extraConfig": "VirtualMachine.Config.AdvancedConfig",
+}
+"""What a reconfiguration needs, by the fields of its spec (reference 0.3)."""
+
 
 class VirtualMachine(Entity):
     """One VM."""
@@ -168,11 +178,12 @@ class VirtualMachine(Entity):
 
     def ReconfigVM_Task(self, call: Call, spec: Any) -> Any:
         """Change the configuration as a whole, or not at all."""
-        if spec.deviceChange and call.session and not call.session.account.may(ADD_REMOVE_DEVICE):
-            raise Refusal(
-                "NoPermission", "Permission to perform this operation was denied.", object=self.me,
-                privilegeId=ADD_REMOVE_DEVICE,
-            )  # fmt: skip
+        for name, privilege in _NEEDED.items():
+            if getattr(spec, name) and call.session and not call.session.account.may(privilege):
+                raise Refusal(
+                    "NoPermission", "Permission to perform this operation was denied.", object=self.me,
+                    privilegeId=privilege,
+                )  # fmt: skip
 
         def work() -> None:
             reconfigure(self.world, self.vm, spec)
