@@ -61,7 +61,9 @@ def edited(row: Row, **fields: object) -> Row:
 
 def rebuilt(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Renumber and link rows anew, as somebody would who owns the database."""
-    prev, found, last = NO_PREV, [], {}
+    prev = NO_PREV
+    found: list[Row] = []
+    last: dict[str, int] = {}
     for seq, row in enumerate(rows, start=1):
         made = edited(row, seq=str(seq), prev=prev.hex(), before=str(last.get(row.change, 0)))
         found.append(replace(made, seq=seq, prev=prev))
