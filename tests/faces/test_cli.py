@@ -315,6 +315,22 @@ def test_the_ledger_is_verified_and_the_first_bad_entry_is_named(service: Served
     assert (bad.code, "First at event 2" in bad.out) == (7, True)
 
 
+def test_looking_for_a_record_makes_none(service: Served, tmp_path: Path) -> None:
+    """In a home without a ledger nothing is made up: no key, no database, and words that lead to the right home."""
+    evidence = tmp_path / "some.zip"
+    evidence.write_bytes(b"not a bundle")
+    place = tmp_path / "home"
+    codes = [
+        service.run(*words, PASSGATE_HOME=str(place)).code
+        for words in (("ledger", "verify"), ("ledger", "key"), ("evidence", "verify", str(evidence)))
+    ]
+    assert codes == [7, 2, 2]
+    assert not place.exists()
+    key = service.run("ledger", "key").out.strip()
+    broken = service.run("evidence", "verify", str(evidence), "--key", key, "--json", PASSGATE_HOME=str(place))
+    assert (broken.code, broken.data["whole"]) == (7, False)
+
+
 def test_doctor_looks_at_everything_and_one_failure_hides_nothing(service: Served) -> None:
     """Each check has its line; Prefect, which does not run here, fails alone and says what to do."""
     ran = service.run("doctor")

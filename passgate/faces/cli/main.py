@@ -37,7 +37,10 @@ GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
         "Run the simulated datacenter.",
         {"start": processes.lab_start, "stop": processes.lab_stop, "status": processes.lab_status},
     ),
-    "ledger": ("Check the record of everything that happened.", {"verify": records.ledger_verify}),
+    "ledger": (
+        "Check the record of everything that happened.",
+        {"verify": records.ledger_verify, "key": records.ledger_key},
+    ),
     "evidence": (
         "Fetch and check the evidence of a change.",
         {"fetch": changes.evidence_fetch, "verify": records.evidence_verify},

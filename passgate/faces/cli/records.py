@@ -27,11 +27,16 @@ def ledger_verify() -> Iterator[Answer]:
     """Check that the record of everything is whole: each entry, their order, the signatures, and the copies outside."""
     from passgate.ledger.verify import Proven
 
-    store, _ = _store()
-    found = store.verify()
+    found = _existing_store().verify()
     is_whole = isinstance(found, Proven)
     data = {"whole": is_whole, **plain(asdict(found))}
     yield Answer([found.words], data, 0 if is_whole else BAD_RECORD)
+
+
+def ledger_key() -> Iterator[Answer]:
+    """Show the ledger's public key, with which anybody can check its evidence elsewhere."""
+    key = _own_key()
+    yield Answer([key], {"key": key})
 
 
 def evidence_verify(
@@ -86,9 +91,25 @@ def _store() -> tuple[Store, Config]:
     return open_store(home(), config), config
 
 
+def _existing_store() -> Store:
+    """Return this home's store; a home without a ledger is not given a new one just to look at it."""
+    key = home() / "ledger.key"
+    if not key.exists():
+        raise RecordError(
+            f"There is no ledger in {home()}.",
+            hint="Run this where the service runs, or name its home in PASSGATE_HOME.",
+            subject=str(home()),
+        )
+    return _store()[0]
+
+
 def _own_key() -> str:
-    store, _ = _store()
-    key = store.verifier_key
+    if not (home() / "ledger.key").exists():
+        raise InputError(
+            f"There is no ledger in {home()}, so there is no key to check with.",
+            hint="Give the ledger's key with --key; `passgate ledger key` shows it where the service runs.",
+        )
+    key = _existing_store().verifier_key
     if key is None:
-        raise RecordError("This site has no key.", hint="Give the ledger's verifier key with --key.")
+        raise RecordError("This site has no key.", hint="Give the ledger's key with --key.")
     return key.text

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from passgate import __version__
+from passgate.engine.desk import Desk
 from passgate.engine.steps import Runbook
 from passgate.errors import (
     AuthenticationError,
@@ -29,7 +30,6 @@ from passgate.errors import (
     UnknownNameError,
     WorldError,
 )
-from passgate.faces.web.desk import Desk
 from passgate.model.change import Actor, Door, State
 from passgate.model.decision import Verdict
 from passgate.model.frozen import Frozen
