@@ -24,7 +24,7 @@ from passgate.connect.vsphere.parsing import (
     vm_from,
 )
 from passgate.connect.vsphere.session import Session
-from passgate.errors import LoginError, RefusedError, UnreachableError, UnsupportedError
+from passgate.errors import LoginError, RefusedError, UnsupportedError
 from passgate.model.inventory import Host, HostId, HostUsbDevice, Inventory, UsbOptions, Vm, VmId
 
 query = vmodl.query.PropertyCollector
@@ -290,16 +290,13 @@ def read_host(
     *,
     usb: bool,
 ) -> Host:
-    """Return one host of the sweep, with its USB devices if they are wanted and it can be asked."""
+    """Return one host of the sweep, with its USB devices if they are wanted and vCenter is connected to it.
+
+    A connected host that can't be asked is an error: no devices would say that there are none.
+    """
     parent = str(ref_of(props.get("parent")))
     connected = str(props.get("runtime.connectionState", "connected")) == "connected"
-    devices: tuple[HostUsbDevice, ...] = ()
-    if usb and connected:
-        try:
-            devices = read_usb(session, host)
-        except (RefusedError, UnreachableError) as error:
-            if isinstance(error, UnreachableError) and not isinstance(error.__cause__, vmodl.MethodFault):
-                raise
+    devices = read_usb(session, host) if usb and connected else ()
     return host_from(host.ref, props, {**resources.get(parent, {}), **rows.get(parent, {})}, devices)
 
 
