@@ -271,3 +271,29 @@ def test_records_every_call_that_asks_for_a_change(lab: Lab) -> None:
         ("soap", "Destroy_Task", "win-01", "admin", False),
         ("soap", "RebootGuest", "win-01", "admin", True),
     ]
+
+
+def test_records_calls_that_never_reached_their_object(lab: Lab) -> None:
+    """A mutating call without a session, or on a connection that broke, is in the log as not accepted."""
+    lab.world.inject(Fault("PowerOffVM_Task", "win-01", "Disconnect"))
+    with pytest.raises((http.client.HTTPException, OSError)):
+        lab.vm("win-01").PowerOffVM_Task()
+    lab.server.expire_sessions()
+    with pytest.raises(vim.fault.NotAuthenticated):
+        lab.vm("win-01").PowerOffVM_Task()
+    lab.si = lab.login("admin")
+    assert [(one.method, one.object, one.accepted) for one in lab.world.mutations] == [
+        ("PowerOffVM_Task", "win-01", False),
+        ("PowerOffVM_Task", "win-01", False),
+    ]
+
+
+def test_serves_the_lazy_reads_of_ansibles_modules(lab: Lab) -> None:
+    """What community.vmware reads of a VM, one property after the other, is there; `benchmarks/` runs its modules."""
+    vm = lab.vm("win-01")
+    assert [one.info.name for one in vm.datastore] == ["datastore1"]
+    assert vm.summary.runtime.host.parent.name == "Cluster-01"
+    assert (vm.parent.name, vm.parent.parent.name, vm.snapshot) == ("vm", "DC-Lab", None)
+    assert vm.config.files.vmPathName == "[datastore1] vm-101/vm-101.vmx"
+    assert list(lab.si.content.customFieldsManager.field) == []
+    assert list(vm.summary.customValue) == []

@@ -13,6 +13,7 @@ GREEN = "green"
 SIZE = 2_199_023_255_552
 FREE = 1_099_511_627_776
 DATASTORE = "datastore1"
+_VOLUME = "ds:///vmfs/volumes/65a1c0de-5eed1ab0-0001-000c29000001/"
 
 
 class Entity(Served):
@@ -216,7 +217,7 @@ class LabDatastore(Entity):
         return vim.Datastore.Summary(
             datastore=self.me,
             name=self.title,
-            url="ds:///vmfs/volumes/65a1c0de-5eed1ab0-0001-000c29000001/",
+            url=_VOLUME,
             capacity=SIZE,
             freeSpace=FREE,
             uncommitted=0,
@@ -225,6 +226,11 @@ class LabDatastore(Entity):
             type="VMFS",
             maintenanceMode="normal",
         )
+
+    @property
+    def info(self) -> Any:
+        """Return what the file system says."""
+        return made(vim.Datastore.Info, name=self.title, url=_VOLUME, freeSpace=FREE, maxFileSize=SIZE)
 
     @property
     def vm(self) -> Any:
