@@ -151,8 +151,10 @@ class House:
         for change in self.store.changes(tuple(state for state in State if not state.is_end)):
             if change.state is State.APPLYING:
                 self.ends(change)
-            else:
+            elif change.requester.person in self.tokens:
                 self.call(change.requester.person, "POST", f"/v1/changes/{change.id}/withdraw", reason="end of a test")
+            else:
+                self.decide("carol", change, "deny", "end of a test")
         self.lab.control.clear_faults()
         self.lab.control.reset()
 
@@ -181,9 +183,7 @@ def running_house(home: Path) -> Iterator[House]:
             store.close()
 
 
-def until(
-    holds: Callable[[], bool], what: str, within: float = PATIENCE, told: Callable[[], str] = lambda: ""
-) -> None:
+def until(holds: Callable[[], bool], what: str, within: float = PATIENCE, told: Callable[[], str] = lambda: "") -> None:
     """Wait until it holds; fail in words when it does not within that many seconds."""
     deadline = time.monotonic() + within
     while not holds():

@@ -14,9 +14,11 @@ from passgate.model.inventory import Inventory
 from passgate.model.plan import Plan
 
 
-async def replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inventory, tuple[str, ...]]:
+async def replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inventory | None, tuple[str, ...]]:
     """Read the estate and plan anew; return the reading, and what differs in meaning from the approved plan."""
     runbook = runtime.catalogue.runbook(change.runbook)
+    if plan.digest != change.digest:
+        return None, ("the stored plan is not the one that was approved",)
     ask = runbook.ask.model_validate(change.ask)
     site = await runtime.estate.read_for(runbook, ask)
     now = make_plan(runbook, ask, site)
@@ -45,7 +47,9 @@ async def end(runtime: Runtime, change: Change, failed: str | None, left: tuple[
     if failed is None:
         state, why = State.DONE, proof or "all steps are done"
     elif not left and all(entry.state in _TAKEN_BACK for entry in _mutating(change, journal)):
-        state, why = State.UNDONE, f"{failed} What was done before was taken back."
+        undone = any(entry.state is StepState.UNDONE for entry in journal)
+        rest = "What was done before was taken back." if undone else "Nothing was changed."
+        state, why = State.UNDONE, f"{failed} {rest}"
     else:
         state = State.STOPPED
         rest = "; ".join(left) or f"done and left as it is: {', '.join(done) or 'nothing'}"

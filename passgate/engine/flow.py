@@ -148,7 +148,7 @@ async def _begin(runtime: Runtime, change: Change) -> Change | None:
             log.warning("%s waits: %s", change.id, error.message)
             return None
         site, why = None, (words(error),)
-    if why or site is None:
+    if site is None or why:
         said = f"the world is not as it was when this was approved: {'; '.join(why)}"
         store.give_leases_back(change.id, runtime.clock())
         return store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)

@@ -26,7 +26,7 @@ def test_attaches_the_stick_after_an_approval_and_proves_it_in_the_guest(house: 
 
     assert (ended.state, "STORE N GO" in ended.outcome) == (State.DONE, True), ended.outcome
     vm = house.lab.control.vm("win-01")
-    assert vm["power"] == "on"
+    assert vm["power"] == "poweredOn"
     assert [entry["connected"] for entry in vm["usb"]] == [True]
     journal = house.store.journal(change.id)
     assert [one.title for one in journal if one.state is StepState.DONE] == STEPS_DONE
