@@ -43,6 +43,8 @@ FILES: dict[str, type[Settings]] = {
 
 REQUIRED = ("site.yaml", "people.yaml")
 POLICIES = "policies"
+TAGS = frozenset({"value", "env", "file"})
+"""The kinds of a text or a reference, as shape.py tells them apart."""
 S = TypeVar("S", bound=Settings)
 
 
@@ -180,13 +182,16 @@ def _checked(document: Document, model: type[S]) -> S:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        mistakes = [_mistake(document, one["loc"], _words(one, model)) for one in error.errors(include_url=False)]
+        mistakes = []
+        for one in error.errors(include_url=False):
+            place = _untagged(one["loc"])
+            mistakes.append(_mistake(document, place, _words(one, place, model)))
     _raise(mistakes, document.path)
     raise ConfigError(f"{document.path} is wrong.", subject=str(document.path))
 
 
 def _mistake(document: Document, loc: tuple[int | str, ...], words: str) -> str:
-    return f"{document.path}, line {document.line(loc)}: {_field(document, loc)}: {words}"
+    return f"{document.path}, line {document.line(loc)}: {_field(loc) or 'the file'}: {words}"
 
 
 def _raise(mistakes: list[str], where: Path) -> None:
@@ -198,26 +203,25 @@ def _raise(mistakes: list[str], where: Path) -> None:
         )
 
 
-def _field(document: Document, loc: tuple[int | str, ...]) -> str:
-    """Return `rules[0].approval.needed`, without the tags that a union adds to the place of an error."""
-    node: Any = document.data
-    words = ""
-    for position, part in enumerate(loc):
-        is_last = position == len(loc) - 1
-        if isinstance(part, int):
-            words += f"[{part}]"
-        elif is_last or not isinstance(node, dict) or part in node:
-            words += f".{part}" if isinstance(node, dict) else ""
-        try:
-            node = node[part]
-        except (LookupError, TypeError):
-            continue
-    return words.lstrip(".")
+def _field(loc: tuple[int | str, ...]) -> str:
+    """Return `rules[0].approval.needed`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
-def _words(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _untagged(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the place as the file has it: pydantic adds the kind of a reference, and `[key]`."""
+    kept: list[int | str] = []
+    skipped = False
+    for index, part in enumerate(loc):
+        skipped = part == "[key]" or (part in TAGS and not skipped and index < len(loc) - 1)
+        if not skipped:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _words(error: ErrorDetails, loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
     """Return what was given and what is accepted; what stands where a secret belongs is never shown."""
-    loc, kind = error["loc"], error["type"]
+    kind = error["type"]
     if kind == "extra_forbidden":
         accepted = _fields_at(model, loc[:-1])
         return f"there is no such field.{_did_you_mean(str(loc[-1]), accepted)} Accepted: {', '.join(accepted)}"
@@ -242,7 +246,7 @@ def _accepted(error: ErrorDetails) -> str:
         "model_attributes_type": "fields, one per line, as `name: value`",
         "string_type": "text; a number needs quotes around it",
     }
-    return known.get(error["type"]) or error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return known.get(error["type"]) or error["msg"].removeprefix("Input should be ").partition(", unable")[0]
 
 
 def _given(value: object) -> str:
@@ -268,7 +272,7 @@ def _models_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[type[
     models = [model]
     for part in loc:
         deeper = [one.model_fields[part].annotation for one in models if part in one.model_fields]
-        models = [found for annotation in deeper for found in _models(annotation)] if deeper else models
+        models = [found for annotation in deeper for found in _models(annotation)] or models
     return models
 
 

@@ -69,7 +69,7 @@ Reference = Annotated[
     Discriminator(
         _kind_of_reference,
         custom_error_type="reference",
-        custom_error_message="a reference, {{env: NAME}} or {{file: path}}, never the secret itself",
+        custom_error_message="a reference, {env: NAME} or {file: path}, never the secret itself",
     ),
 ]
 """Where a secret is kept."""
@@ -79,7 +79,7 @@ Text = Annotated[
     Discriminator(
         _kind_of_reference,
         custom_error_type="text",
-        custom_error_message="a text, or a reference: {{env: NAME}} or {{file: path}}",
+        custom_error_message="a text, or a reference: {env: NAME} or {file: path}",
     ),
 ]
 """A plain value or a reference to one."""
@@ -185,6 +185,7 @@ class Slack(Settings):
     app_token: Reference
     channel: str = Field(description="Channel id, not its name")
     api_url: Text = Field(default="https://slack.com/api/", description="Ends in /api/")
+    burst: int = Field(default=20, ge=1, description="Messages that may go out at once; then Slack takes one a second")
 
 
 class Chat(Settings):

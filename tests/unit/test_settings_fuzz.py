@@ -55,6 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example("service.yaml", "? [a, b]\n: c")
 @example("people.yaml", "people: &p [{id: *p}]")
 @example("site.yaml", "!!python/object:os.system {}")
+@example("site.yaml", "file: x")
+@example("site.yaml", "vcenter: {env: x}")
 @example("service.yaml", "host: 2026-11-23")
 @example("service.yaml", "host: !!binary abc")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
