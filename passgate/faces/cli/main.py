@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 from passgate import __version__
 from passgate.errors import InputError, PassgateError
 from passgate.faces.cli import changes, doctor, processes, records
+from passgate.faces.cli.demo import demo
 from passgate.faces.cli.terminal import Answer, show, show_error
 
 BY_RUNBOOK = {
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "down": processes.down,
     "status": processes.status,
     "doctor": doctor.doctor,
+    "demo": demo,
 }
 GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
     "runbook": ("Look at the runbooks of this site.", {"list": changes.runbook_list, "show": changes.runbook_show}),
