@@ -16,6 +16,7 @@ class SeesUsb(Step):
     """Wait until the guest itself shows the device. Only reads."""
 
     mutates: ClassVar[bool] = False
+    in_guest: ClassVar[bool] = True
     patience: ClassVar[timedelta] = timedelta(seconds=180)
     look_every: ClassVar[timedelta] = timedelta(seconds=3)
 

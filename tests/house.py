@@ -31,6 +31,17 @@ from tests.lab_site import Lab
 ROOT = Path(__file__).parents[1]
 PEOPLE = ("alice", "bob", "carol", "dave")
 QUICK_SERVICE = "retry_delays: [0.2, 0.4, 0.8]\nretry_jitter: 0.1\n"
+EAGER_CHAT = "  burst: 100000                             # the lab's Slack takes them, and tests needn't wait\n"
+TEST_RULES = """
+rules:
+  - name: soon-over
+    vms: ["soon-over-*"]
+    approval: {needed: 1, groups: [operations]}
+    approve_within: 2s
+  - name: two-of-them
+    vms: ["pair-*"]
+    approval: {needed: 2, groups: [operations]}
+"""
 PATIENCE = 60.0
 
 
@@ -169,6 +180,9 @@ def running_house(home: Path) -> Iterator[House]:
     """Run a lab and Passgate in that home."""
     with Lab.start(home) as lab:
         (lab.config / "service.yaml").write_text(QUICK_SERVICE, encoding="utf-8")
+        (lab.config / "policies/05-test.yaml").write_text(TEST_RULES, encoding="utf-8")
+        chat = (lab.config / "chat.yaml").read_text(encoding="utf-8").rstrip("\n")
+        (lab.config / "chat.yaml").write_text(f"{chat}\n{EAGER_CHAT}", encoding="utf-8")
         store = open_store(home, load_config(lab.config))
         house = House(lab, store)
         now = house.store.changes  # opens the database before the service does

@@ -74,7 +74,7 @@ class Carrying:
                 },
             )
             raise
-        kind = EventType.STEP_OUTCOME if planned.mutates else EventType.GUEST_PROOF
+        kind = EventType.GUEST_PROOF if self._step(planned).in_guest else EventType.STEP_OUTCOME
         self._record(planned, StepState.DONE, kind, saw=seen.words, data={"facts": seen.facts})
 
     async def take_back(self) -> tuple[str, ...]:

@@ -123,6 +123,8 @@ class Step(ABC):
     patience: ClassVar[timedelta] = timedelta(seconds=60)
     look_every: ClassVar[timedelta] = timedelta(seconds=2)
     mutates: ClassVar[bool] = True
+    in_guest: ClassVar[bool] = False
+    """Whether `confirm` looks into the guest itself: what it sees is the guest's proof, and told as such."""
 
     @classmethod
     def kind(cls) -> str:

@@ -61,7 +61,8 @@ async def chatting(runtime: Runtime, desk: Desk) -> AsyncIterator[Chat | None]:
         api_url=resolve(slack.api_url, runtime.home),
     )
     async with connector:
-        chat = Chat(connector, runtime.store, desk, runtime.config.people, slack.channel, secret=bot_token)
+        people, store = runtime.config.people, runtime.store
+        chat = Chat(connector, store, desk, people, slack.channel, secret=bot_token, burst=slack.burst)
         running = asyncio.create_task(chat.run(), name="chat")
         try:
             yield chat
