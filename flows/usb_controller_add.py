@@ -9,7 +9,7 @@ from pydantic import Field
 
 from passgate.engine.steps import Ask, Risk, Steps, VmName, runbook
 from passgate.model.inventory import ControllerKind, Inventory, Power
-from tasks import access, host, power, usb, vm
+from tasks import access, host, power, usb, vm, vmotion
 
 PRIVILEGES = (
     "VirtualMachine.Config.AddRemoveDevice",
@@ -32,13 +32,16 @@ class UsbControllerAdd(Ask):
 def usb_controller_add(ask: UsbControllerAdd, site: Inventory) -> Steps:
     """Add a USB controller to a VM."""
     machine, home = site.vm_and_host(ask.vm)
+    yield access.ApiVersion(ask.kind)
     yield access.HoldsPrivileges(machine, PRIVILEGES)
     yield host.IsConnected(home)
     yield vm.IsReachable(machine)
+    yield vm.IsNotSuspended(machine)
     yield vm.HardwareVersion(machine, ask.kind)
     yield vm.ControllerFits(machine, ask.kind)
 
     if machine.controller(ask.kind) is None:
+        yield vmotion.IsAtHome(machine)
         yield power.Off(machine, power.gentlest(machine, force=ask.force_off))
         yield usb.AddController(machine, ask.kind)
         if machine.power is Power.ON:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from passgate.engine.steps import Check
-from passgate.model.inventory import Inventory, Vm
+from passgate.model.inventory import ControllerKind, Inventory, Vm
 
-OLDEST_API = (4, 1)
+OLDEST_API = {ControllerKind.EHCI: (4, 1), ControllerKind.XHCI: (5, 0)}
+"""First API versions with vMotion-backed USB devices, and with the xHCI controller."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class HoldsPrivileges(Check):
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Compare what is needed with what vCenter says is held."""
-        held = site.privileges.get(self.vm.ref, frozenset())
+        held = site.privileges.get(self.vm.ref)
+        if held is None:
+            return False, f"vCenter did not say what Passgate's account may do with {self.vm.name}"
         missing = [name for name in self.needed if name not in held]
         return not missing, f"missing on {self.vm.name}: {', '.join(missing)}" if missing else "all privileges are held"
 
@@ -35,11 +38,13 @@ class ApiVersion(Check):
     """Demand an API that knows what is sent; pyVmomi would drop the rest without a word."""
 
     code: ClassVar[str] = "USB-API-02"
-    rule: ClassVar[str] = "The vSphere API is 4.1 or later, the first with vMotion-backed USB devices"
+    rule: ClassVar[str] = "The vSphere API is 4.1 or later; 5.0 or later for a USB 3 (xHCI) controller"
     source: ClassVar[str] = "measured on pyVmomi (reference vSphere 0.1)"
     hint: ClassVar[str] = "Update vCenter."
+
+    kind_of: ControllerKind
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Compare the API version."""
         numbers = tuple(int(part) for part in site.api_version.split(".")[:2] if part.isdigit())
-        return numbers >= OLDEST_API, f"{site.site} speaks API {site.api_version}"
+        return numbers >= OLDEST_API[self.kind_of], f"{site.site} speaks API {site.api_version}"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Severity, Step, Systems
 from passgate.errors import RefusedError
-from passgate.model.inventory import Arbitrator, Host, HostId, Inventory
+from passgate.model.inventory import Arbitrator, Host, HostId, HostUsbDevice, Inventory
 
 
 @dataclass(frozen=True)
@@ -116,22 +116,25 @@ class CanBeRead(Check):
 
 @dataclass(frozen=True)
 class HostControllers(Check):
-    """Demand no more host USB controllers than the arbitrator watches."""
+    """Warn of more host USB controllers than the arbitrator watches."""
 
     code: ClassVar[str] = "USB-HOST-01"
     rule: ClassVar[str] = (
-        "The host has at most 15 USB controllers; devices on later ones are invisible to the arbitrator"
+        "The arbitrator watches the host's first 15 USB controllers: a device on a later one is never offered"
     )
     source: ClassVar[str] = "article, how USB passthrough works; vendor guide 7.0"
     hint: ClassVar[str] = "Plug the device into a port of one of the first 15 controllers."
+    severity: ClassVar[Severity] = Severity.WARNING
     limit: ClassVar[int] = 15
 
     host: Host
+    device: HostUsbDevice
 
     def look(self, site: Inventory) -> tuple[bool, str]:
-        """Count the PCI functions of class USB controller."""
+        """Count the PCI functions of class USB controller; a device that is offered is on a watched one."""
         count = site.host(self.host.ref).usb_controllers
-        return count <= self.limit, f"{self.host.name} has {count} USB controllers"
+        offered = " and offers the device" if self.device.offered else ""
+        return count <= self.limit or self.device.offered, f"{self.host.name} has {count} USB controllers{offered}"
 
 
 def _is(systems: Systems, host: HostId, wanted: Arbitrator) -> Confirmation:

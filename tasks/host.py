@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from passgate.engine.steps import Check
-from passgate.model.inventory import Host, Inventory
+from passgate.engine.steps import Check, Severity
+from passgate.model.inventory import Host, HostUsbDevice, Inventory
 
 DEVICES_PER_HOST = 20
+FASTER_THAN_USB_3 = frozenset({"superSpeedPlus", "superSpeed20Gbps"})
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class DevicesInUse(Check):
     hint: ClassVar[str] = "Detach a device of this host that is no longer needed, or use another host."
 
     host: Host
+    device: HostUsbDevice
 
     def look(self, site: Inventory) -> tuple[bool, str]:
-        """Count the devices that VMs use."""
-        used = sum(1 for device in self.host.usb if device.used_by)
-        return used < DEVICES_PER_HOST, f"{used} USB devices of {self.host.name} are in use"
+        """Count the devices that VMs use, without the one that is asked for."""
+        used = sum(1 for one in self.host.usb if one.used_by and one != self.device)
+        return used < DEVICES_PER_HOST, f"{used} other USB devices of {self.host.name} are in use"
 
 
 @dataclass(frozen=True)
@@ -60,5 +62,33 @@ class VersionEnough(Check):
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Compare the host's version."""
-        numbers = [int(part) for part in self.host.version.split(".")[:2] if part.isdigit()]
-        return tuple(numbers) >= ((5, 5) if self.usb3 else (4, 1)), f"{self.host.name} runs ESXi {self.host.version}"
+        oldest = (5, 5) if self.usb3 else (4, 1)
+        return _version(self.host) >= oldest, _runs(self.host)
+
+
+@dataclass(frozen=True)
+class FullSpeed(Check):
+    """Warn of a device that the host can't drive at its own speed."""
+
+    code: ClassVar[str] = "USB-HOST-05"
+    rule: ClassVar[str] = "ESXi 7.0 or later for the full speed of a USB 3.1 device"
+    source: ClassVar[str] = "article, requirements of USB 3.0"
+    hint: ClassVar[str] = "The device works at a lower speed; update the host if that is not enough."
+    severity: ClassVar[Severity] = Severity.WARNING
+
+    host: Host
+    device: HostUsbDevice
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare the host's version with the device's speeds."""
+        faster = FASTER_THAN_USB_3.intersection(self.device.speeds)
+        speed = f"; {self.device.words} runs at {', '.join(sorted(faster))}" if faster else ""
+        return not faster or _version(self.host) >= (7, 0), _runs(self.host) + speed
+
+
+def _version(host: Host) -> tuple[int, ...]:
+    return tuple(int(part) for part in host.version.split(".")[:2] if part.isdigit())
+
+
+def _runs(host: Host) -> str:
+    return f"{host.name} runs ESXi {host.version or 'of a version that vCenter does not tell'}"

@@ -19,6 +19,7 @@ from passgate.model.inventory import (
     VmId,
     VmUsbDevice,
 )
+from tasks.vm import XHCI_HARDWARE_VERSION, has_xhci_driver
 
 AWAY = "; while {vm} runs on another host than {host} it must not be powered off or suspended, or it loses the device"
 """What vMotion support costs, in the plan's words (article, limits of vMotion with USB)."""
@@ -266,17 +267,17 @@ def is_attached(vm: Vm, device: UsbId, *, vmotion: bool) -> bool:
 def controller_for(device: HostUsbDevice, vm: Vm) -> ControllerKind:
     """Return the controller that the device goes to.
 
-    A SuperSpeed device needs xHCI. Others use the controller that the VM has, xHCI first, and else xHCI where the
-    VM's hardware version allows it (8 and later, KB 305356) and the guest has a driver for it.
+    A SuperSpeed device needs xHCI. Others go where the guest has a driver: to the controller that the VM has, xHCI
+    first, and else to a new xHCI where the VM's hardware version allows one (8 and later, KB 305356).
     """
-    if device.is_usb3 or vm.controller(ControllerKind.XHCI):
+    if device.is_usb3:
         return ControllerKind.XHCI
-    if vm.controller(ControllerKind.EHCI) or vm.hardware_version < XHCI_HARDWARE_VERSION:
+    if not has_xhci_driver(vm):
         return ControllerKind.EHCI
-    return ControllerKind.XHCI
-
-
-XHCI_HARDWARE_VERSION = 8
+    if vm.controller(ControllerKind.XHCI):
+        return ControllerKind.XHCI
+    old = vm.hardware_version < XHCI_HARDWARE_VERSION
+    return ControllerKind.EHCI if old or vm.controller(ControllerKind.EHCI) else ControllerKind.XHCI
 
 
 def find(devices: tuple[HostUsbDevice, ...], wanted: UsbId) -> HostUsbDevice:

@@ -170,6 +170,28 @@ class IsNotReserved(Check):
         return (hostname or vm.host.name) == self.device.host.name
 
 
+@dataclass(frozen=True)
+class HasNoOtherBacking(Check):
+    """Refuse a device that the VM has already, but with vMotion support where none was asked for, or without."""
+
+    code: ClassVar[str] = "USB-DEV-09"
+    rule: ClassVar[str] = "The VM does not have the device already with other vMotion support than asked for"
+    source: ClassVar[str] = "reference vSphere 6.3.3: one entry per device path, in one backing class"
+    hint: ClassVar[str] = "Ask for it as it is, or remove the device from the VM first."
+
+    vm: Vm
+    device: HostUsbDevice
+    vmotion: bool
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at the backing of the VM's own entry for the device."""
+        entry = self.vm.usb_entry(self.device)
+        if entry is None:
+            return True, f"{self.vm.name} does not have {self.device.words} yet"
+        has = f"{self.vm.name} has {self.device.words} {'with' if entry.hostname else 'without'} vMotion support"
+        return bool(entry.hostname) is self.vmotion, has
+
+
 def _families(device: HostUsbDevice, unwanted: frozenset[str]) -> tuple[bool, str]:
     families = ", ".join(device.families) or "an unknown class"
     return not unwanted.intersection(device.families), f"{device.words} is of class {families}"

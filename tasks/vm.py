@@ -6,20 +6,28 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from passgate.engine.steps import Check
-from passgate.model.inventory import ControllerKind, GuestFamily, Inventory, Vm
-from tasks.usb import XHCI_HARDWARE_VERSION
+from passgate.engine.steps import Check, Severity
+from passgate.model.inventory import ControllerKind, GuestFamily, HostUsbDevice, Inventory, Power, UsbId, Vm
 
 USB_HARDWARE_VERSION = 7
+XHCI_HARDWARE_VERSION = 8
 DEVICES_PER_VM = 20
 CONTROLLERS_PER_VM = 8
-OLD_GUESTS = (
-    *("win31", "win95", "win98", "winMe", "winNT", "win2000", "winNet", "winXP", "winVista", "winLonghorn", "windows7"),
-    *("other24xLinux", "rhel2", "rhel3", "rhel4", "rhel5", "sles10", "debian4", "debian5"),
-)
-"""Beginnings of vSphere's guest ids whose systems have no xHCI driver."""
-
 OLDEST_KERNEL = (2, 6, 35)
+OLD_GUEST = re.compile(
+    r"win(31|95|98|Me|NT|2000|Net|XP|Vista|Longhorn)|windows7"
+    r"|other24xLinux|redhat|rhel[2-6](_|G)|(centos|oracleLinux)6?(_?64)?Guest|(other|suse)(Linux)?(64)?Guest"
+    r"|sles(10|11)?(_?64)?Guest|debian[4-6](_|G)"
+)
+"""vSphere's guest ids, from their beginning, of systems before Windows 8.1, Server 2012 R2 and Linux 2.6.35."""
+
+
+def has_xhci_driver(vm: Vm) -> bool:
+    """Say whether the guest drives USB 3: by its kernel where VMware Tools tell it, and else by the guest's id."""
+    kernel = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", vm.guest_version)
+    if vm.guest_family is GuestFamily.LINUX and kernel:
+        return tuple(int(part or 0) for part in kernel.groups()) >= OLDEST_KERNEL
+    return OLD_GUEST.match(vm.guest_id) is None
 
 
 @dataclass(frozen=True)
@@ -76,15 +84,12 @@ class GuestHasDriver(Check):
     kind_of: ControllerKind
 
     def look(self, site: Inventory) -> tuple[bool, str]:
-        """Compare the guest's id, and its kernel where VMware Tools tell it, with the oldest that has a driver."""
+        """Compare the guest with the oldest that has a driver."""
         if self.kind_of is not ControllerKind.XHCI:
             return True, f"a {self.kind_of.label} controller needs no special driver"
         said = self.vm.guest_name or self.vm.guest_id or "a guest that is not named"
-        kernel = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", self.vm.guest_version)
-        if self.vm.guest_family is GuestFamily.LINUX and kernel:
-            version = tuple(int(part or 0) for part in kernel.groups())
-            return version >= OLDEST_KERNEL, f"{self.vm.name} runs {said}, kernel {self.vm.guest_version}"
-        return not self.vm.guest_id.startswith(OLD_GUESTS), f"{self.vm.name} runs {said}"
+        kernel = f", kernel {self.vm.guest_version}" if self.vm.guest_version else ""
+        return has_xhci_driver(self.vm), f"{self.vm.name} runs {said}{kernel}"
 
 
 @dataclass(frozen=True)
@@ -127,10 +132,13 @@ class DeviceCount(Check):
     hint: ClassVar[str] = "Detach a device that the VM no longer needs."
 
     vm: Vm
+    device: UsbId
 
     def look(self, site: Inventory) -> tuple[bool, str]:
-        """Count the entries in the VM's configuration."""
-        return len(self.vm.usb) < DEVICES_PER_VM, f"{self.vm.name} has {len(self.vm.usb)} USB devices"
+        """Count the entries in the VM's configuration, without the one of the device itself."""
+        own = self.vm.usb_entry(self.device)
+        others = sum(1 for entry in self.vm.usb if entry is not own)
+        return others < DEVICES_PER_VM, f"{self.vm.name} has {others} other USB devices"
 
 
 @dataclass(frozen=True)
@@ -166,3 +174,40 @@ class NoFaultTolerance(Check):
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Look at the VM's fault tolerance state."""
         return not self.vm.fault_tolerance, f"fault tolerance is {'on' if self.vm.fault_tolerance else 'off'}"
+
+
+@dataclass(frozen=True)
+class HasOwnDisk(Check):
+    """Warn of a USB drive as the only drive of a VM."""
+
+    code: ClassVar[str] = "USB-VM-08"
+    rule: ClassVar[str] = "A VM that gets a USB drive boots from a disk of its own: a USB drive can't be its boot drive"
+    source: ClassVar[str] = "article, limits of USB passthrough; reference vSphere 6.1, no. 7"
+    hint: ClassVar[str] = "Give the VM a virtual disk to boot from, or let it boot from the network or a CD image."
+    severity: ClassVar[Severity] = Severity.WARNING
+
+    vm: Vm
+    device: HostUsbDevice
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look whether a VM that gets a drive has a virtual disk; where its disks were not read, there is no proof."""
+        if "storage" not in self.device.families:
+            return True, f"{self.device.words} is no drive"
+        has = "no virtual disk that could be seen" if not self.vm.disks else f"{self.vm.disks} virtual disks"
+        return bool(self.vm.disks), f"{self.vm.name} has {has}"
+
+
+@dataclass(frozen=True)
+class IsNotSuspended(Check):
+    """Refuse a suspended VM: powering it off throws the memory of its guest away."""
+
+    code: ClassVar[str] = "USB-VM-09"
+    rule: ClassVar[str] = "The VM is on or off, not suspended: powering it off would throw its guest's memory away"
+    source: ClassVar[str] = "article, limits of USB passthrough: suspend and resume; API of PowerOffVM_Task"
+    hint: ClassVar[str] = "Resume the VM, or power it off yourself if its memory is not needed; then request again."
+
+    vm: Vm
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at the power state."""
+        return self.vm.power is not Power.SUSPENDED, f"{self.vm.name} is {self.vm.power}"

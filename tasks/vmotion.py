@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from passgate.engine.steps import Check, Severity
-from passgate.model.inventory import Host, Inventory, Vm
+from passgate.model.inventory import Host, Inventory, Power, UsbId, Vm
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,33 @@ class OtherDevicesMove(Check):
     severity: ClassVar[Severity] = Severity.WARNING
 
     vm: Vm
+    device: UsbId
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Look at the backings of the VM's other USB devices."""
-        local = [entry.pattern for entry in self.vm.usb if not entry.hostname]
+        own = self.vm.usb_entry(self.device)
+        local = [entry.pattern for entry in self.vm.usb if entry is not own and not entry.hostname]
         return (
             not local,
             f"{self.vm.name} has {', '.join(local)} without it" if local else "no device stands in the way",
         )
+
+
+@dataclass(frozen=True)
+class IsAtHome(Check):
+    """Refuse to power a VM off that has USB devices of another host: it would lose them until it is moved back."""
+
+    code: ClassVar[str] = "USB-VMO-04"
+    rule: ClassVar[str] = "A running VM that has USB devices of another host is not powered off there"
+    source: ClassVar[str] = "article, limits of vMotion with USB; vendor documentation (reference vSphere 4)"
+    hint: ClassVar[str] = "Migrate the VM to the host of its devices first, then request again."
+
+    vm: Vm
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare the hosts in the VM's USB backings with the host that it runs on."""
+        here = self.vm.host.name
+        away = sorted({entry.hostname for entry in self.vm.usb if entry.hostname and entry.hostname != here})
+        if self.vm.power is not Power.ON or not away:
+            return True, f"{self.vm.name} uses no USB device of another host"
+        return False, f"{self.vm.name} runs on {here} and uses USB devices of {', '.join(away)}"

@@ -165,7 +165,8 @@ class Vm(VmId):
     """Hold one VM as read from vCenter.
 
     `guest_id` is vSphere's guestId (`windows2019srv_64Guest`); `guest_version` the kernel or build where Tools report
-    it. `connection` is `connected` in the normal case. `change_version` guards reconfigures against a second writer.
+    it. `connection` is `connected` in the normal case. `disks` counts the VM's own virtual disks; None when they were
+    not read. `change_version` guards reconfigures against a second writer.
     """
 
     power: Power
@@ -183,6 +184,7 @@ class Vm(VmId):
     question: str | None = None
     controllers: tuple[UsbController, ...] = ()
     usb: tuple[VmUsbDevice, ...] = ()
+    disks: int | None = None
     options: UsbOptions | None = None
     change_version: str = ""
 

@@ -152,6 +152,7 @@ def vm_from(ref: str, props: Props, host: HostId, options: UsbOptions | None = N
             if isinstance(one, type_of)
         ),
         usb=tuple(vm_usb(one) for one in devices if isinstance(one, device.VirtualUSB)),
+        disks=sum(isinstance(one, device.VirtualDisk) for one in devices) if devices else None,
         options=options,
         change_version=props.get("config.changeVersion", ""),
     )
