@@ -1,7 +1,7 @@
 """Run Passgate whole for tests: a lab, a Prefect server and the service, each a process of its own.
 
-One house serves a test run: Prefect's server takes seconds to start. Tests that use it bear the mark that puts them into
-one pytest-xdist group, ask the `house` fixture for a fresh lab world, and file changes of their own.
+One house serves a test run: Prefect's server takes seconds to start. Tests that use it are put into one pytest-xdist
+group, ask the `house` fixture for a fresh lab world, and file changes of their own.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class House:
         """File a change as that person; the answer must be that it is filed."""
         asked = {"vm": "win-01", "device": "18a5:0302", "reason": "a test", **ask}
         answer = self.call(person, "POST", "/v1/changes", runbook=runbook, ask=asked)
-        assert answer.status_code < 300, answer.text  # noqa: PLR2004 - HTTP
+        assert answer.status_code < 300, answer.text
         return self.store.change(_id_in(answer.json()))
 
     def decide(self, person: str, change: Change, verdict: str = "approve", reason: str = "") -> httpx.Response:
@@ -155,7 +155,7 @@ class House:
 
     def touched(self) -> list[dict[str, Any]]:
         """Return the mutating calls that the lab took, guest operations left out: they only look."""
-        return [one for one in self.lab.control.mutations() if "Guest" not in one["method"]]
+        return [one for one in self.lab.control.mutations() if "InGuest" not in one["method"]]
 
     def restart_world(self) -> None:
         """Put the lab back as it was, and end what a former test left open."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,12 +48,12 @@ class Desk:
     def __init__(self, runtime: Runtime, bell: Bell) -> None:
         self.runtime = runtime
         self._bell = bell
-        self._news = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._ringing: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
 
         def tell() -> None:
-            loop.call_soon_threadsafe(self._news.set)
+            loop.call_soon_threadsafe(self._wake)
 
         runtime.store.listeners.append(tell)
 
@@ -136,15 +135,25 @@ class Desk:
 
     async def events(self, change_id: str | None, after: int = 0, wait: float = 0) -> tuple[RecordedEvent, ...]:
         """Return what happened after that place in the ledger; with `wait`, up to that many seconds for something."""
-        deadline = asyncio.get_running_loop().time() + wait
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
         while True:
-            self._news.clear()
-            found = self.runtime.store.events(after=after, change=change_id)
-            left = deadline - asyncio.get_running_loop().time()
-            if found or left <= 0:
-                return found
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), left)
+            news: asyncio.Future[None] = loop.create_future()
+            self._waiting.add(news)
+            try:
+                # Registered before reading, so that what is recorded from here on wakes this waiter in any case.
+                found = self.runtime.store.events(after=after, change=change_id)
+                left = deadline - loop.time()
+                if found or left <= 0:
+                    return found
+                await asyncio.wait((news,), timeout=left)
+            finally:
+                self._waiting.discard(news)
+
+    def _wake(self) -> None:
+        for news in self._waiting:
+            if not news.done():
+                news.set_result(None)
 
     async def usb(self, host: str | None = None) -> tuple[Host, ...]:
         """Return the hosts with their USB devices, or one of them."""

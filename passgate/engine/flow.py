@@ -98,7 +98,7 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
         change = await file_change(runtime, runbook.slug, _as_json(parameters), PREFECT, flow_run=str(run.id))
         async with get_client() as client:
             await client.update_flow_run(run.id, name=run_name(change))
-    elif change.state.is_end:
+    elif change.state.is_end or _last_hold_up(runtime, change):
         return change
     else:
         data = {"flow_run": str(run.id), "state": change.state.value}
@@ -106,6 +106,12 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
             Event(type=EventType.RESUMED, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
         )
     return change
+
+
+def _last_hold_up(runtime: Runtime, change: Change) -> str | None:
+    """Return why it can't begin, if that is the last that happened: that it is tried again is no news each time."""
+    told = [one for one in runtime.store.events(change=change.id) if one.type is not EventType.LEASE]
+    return str(told[-1].data["why"]) if told and told[-1].type is EventType.HELD_UP else None
 
 
 async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
@@ -140,13 +146,11 @@ async def _begin(runtime: Runtime, change: Change) -> Change | None:
         store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
         site, why = await replanned(runtime, change, plan)
     except ConflictError as error:
-        log.info("%s waits: %s", change.id, error.message)
-        return None
+        return _held_up(runtime, change, error)
     except PassgateError as error:
         store.give_leases_back(change.id, runtime.clock())
         if error.safe_to_repeat:
-            log.warning("%s waits: %s", change.id, error.message)
-            return None
+            return _held_up(runtime, change, error)
         site, why = None, (words(error),)
     if site is None or why:
         said = f"the world is not as it was when this was approved: {'; '.join(why)}"
@@ -155,6 +159,17 @@ async def _begin(runtime: Runtime, change: Change) -> Change | None:
     store.begin_journal(change.id, plan.steps)
     restore_point(runtime, change, site)
     return store.move(change.id, State.APPLYING, ENGINE, "approved, and the world is as it was", runtime.clock())
+
+
+def _held_up(runtime: Runtime, change: Change, error: PassgateError) -> None:
+    """Record why an approved change can't begin yet; the same reason once, however often it is tried."""
+    log.warning("%s waits: %s", change.id, error.message)
+    why = words(error)
+    if _last_hold_up(runtime, change) == why:
+        return
+    runtime.store.append(
+        Event(type=EventType.HELD_UP, change=change.id, actor=ENGINE, at=runtime.clock(), data={"why": why})
+    )
 
 
 async def _carry_out(runtime: Runtime, change: Change) -> Change:

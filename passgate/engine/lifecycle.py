@@ -13,8 +13,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from passgate.errors import WorldError
 from passgate.settings.load import load_config
@@ -58,7 +60,7 @@ def start(home: Path, content: Path, config: Path) -> dict[str, Process]:
     if settings.prefect_url is not None:
         (home / "prefect.url").write_text(settings.prefect_url, encoding="utf-8")
     elif not found[PREFECT].running:
-        port = settings.prefect_port or _free_port(settings.host)
+        port = settings.prefect_port or _former_or_free_port(settings.host, _text(home / "prefect.url"))
         (home / "prefect.url").write_text(f"http://{settings.host}:{port}/api", encoding="utf-8")
         _spawn(
             home,
@@ -185,10 +187,16 @@ def _beside(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def _former_or_free_port(host: str, former: str) -> int:
+    """Return the port of the last time if it is free: a service that still runs looks for Prefect there."""
+    for port in (urlsplit(former).port or 0, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    raise WorldError(
+        f"No port is free on {host} for Prefect's server.", hint="Set prefect_port in config/service.yaml."
+    )
 
 
 def _file(home: Path, name: str) -> Path:
