@@ -189,18 +189,22 @@ def _impact(plan: Plan, *, ended: bool) -> str:
 
 
 def _steps(change: Change, plan: Plan, journal: tuple[JournalEntry, ...]) -> str:
-    """List the steps with before and after, and where they stand once something was begun."""
-    states = {entry.index: entry.state for entry in journal}
-    lines = [_step_line(step, states.get(step.index, StepState.PENDING)) for step in plan.steps]
+    """List the steps: what each is to change, and what came of it once it was begun."""
+    entries = {entry.index: entry for entry in journal}
+    lines = [_step_line(step, entries.get(step.index)) for step in plan.steps]
     more = f"… and {{left}} more steps; all of them: `passgate show {change.id}`"
     return fit_lines(["*Steps*", *lines], SECTION, more=more)
 
 
-def _step_line(step: PlannedStep, state: StepState) -> str:
-    number = step.index + 1
+def _step_line(step: PlannedStep, entry: JournalEntry | None) -> str:
+    """Say what a step will change; once it is done, what was seen of it in place of what was expected."""
+    state = entry.state if entry else StepState.PENDING
+    name = f"{step.index + 1}. {MARKS[state]}{safe(step.title, 200)}"
     if not step.needed:
-        return f"{number}. {MARKS[state]}{safe(step.title, 200)}: nothing to do, {safe(step.before, 200)}"
-    return f"{number}. {MARKS[state]}{safe(step.title, 200)}: {safe(step.before, 200)} → {safe(step.after, 200)}"
+        return f"{name}: nothing to do, {safe(step.before, 200)}"
+    if entry and state is StepState.DONE and entry.saw:
+        return f"{name}: {safe(entry.saw, 300)}"
+    return f"{name}: {safe(step.before, 200)} → {safe(step.after, 200)}"
 
 
 def _warnings(plan: Plan) -> str:
