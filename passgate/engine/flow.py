@@ -146,11 +146,13 @@ async def _begin(runtime: Runtime, change: Change) -> Change | None:
         store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
         site, why = await replanned(runtime, change, plan)
     except ConflictError as error:
-        return _held_up(runtime, change, error)
+        _held_up(runtime, change, error)
+        return None
     except PassgateError as error:
         store.give_leases_back(change.id, runtime.clock())
         if error.safe_to_repeat:
-            return _held_up(runtime, change, error)
+            _held_up(runtime, change, error)
+            return None
         site, why = None, (words(error),)
     if site is None or why:
         said = f"the world is not as it was when this was approved: {'; '.join(why)}"
