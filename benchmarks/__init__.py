@@ -1,0 +1,1 @@
+"""Passgate beside its peers: the same work, against the same endpoint, in one run."""
