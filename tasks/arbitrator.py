@@ -77,6 +77,8 @@ class Stop(Step):
 
     def apply(self, systems: Systems) -> None:
         """Stop it, after a look that no VM uses a device: a stop cuts off attached devices (reference vSphere 3.1)."""
+        if systems.shell.arbitrator(self.host) is Arbitrator.STOPPED:
+            return
         users = sorted({one.used_by_name or "" for one in systems.vsphere.usb_devices(self.host) if one.used_by})
         if users:
             raise RefusedError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, Saw, Step, Systems
+from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
 from passgate.errors import AmbiguousNameError, UnknownNameError
 from passgate.model.inventory import (
     ControllerKind,
@@ -156,7 +156,7 @@ class AddDevice(Step):
 
     def undo(self) -> Step:
         """Remove it again."""
-        return RemoveDevice(self.vm, self.device)
+        return RemoveDevice(self.vm, self.device, self.kind_of, self.vmotion)
 
     def _found(self, systems: Systems) -> HostUsbDevice:
         return find(systems.vsphere.usb_devices(self.device.host), self.device)
@@ -164,10 +164,12 @@ class AddDevice(Step):
 
 @dataclass(frozen=True)
 class RemoveDevice(Step):
-    """Remove a host USB device from a VM's configuration."""
+    """Remove a host USB device from a VM's configuration; the other fields say how to take that back."""
 
     vm: VmId
     device: UsbId
+    kind_of: ControllerKind = ControllerKind.XHCI
+    vmotion: bool = False
 
     @property
     def title(self) -> str:
@@ -201,8 +203,8 @@ class RemoveDevice(Step):
         return Confirmation(Saw.YES, f"{self.vm.name} does not name {device.words} any more")
 
     def undo(self) -> Step:
-        """Add it again, without vMotion support where that is not known."""
-        return AddDevice(self.vm, self.device, ControllerKind.XHCI)
+        """Add it again as it was."""
+        return AddDevice(self.vm, self.device, self.kind_of, self.vmotion)
 
     def _known(self, systems: Systems) -> UsbId:
         """Return the device with its path; one that was planned without is looked for, as it may have one now."""
@@ -253,9 +255,9 @@ class Connected(Step):
         facts = {"pattern": entry.pattern, "connected": True, "used_by": device.used_by_name}
         return Confirmation(Saw.YES, f"{device.words} is connected to {vm.name}, as {vm.name} and the host say", facts)
 
-    def undo(self) -> Step:
-        """Take the device itself back."""
-        return RemoveDevice(self.vm, self.device)
+    def undo(self) -> NoUndo:
+        """Leave nothing behind: looking changes nothing."""
+        return NoUndo("it only looks")
 
 
 def is_attached(vm: Vm, device: UsbId, *, vmotion: bool) -> bool:
