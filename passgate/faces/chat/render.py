@@ -204,7 +204,7 @@ def _step_line(step: PlannedStep, entry: JournalEntry | None) -> str:
         return f"{name}: nothing to do, {safe(step.before, 200)}"
     if entry and state is StepState.DONE and entry.saw:
         return f"{name}: {safe(entry.saw, 300)}"
-    return f"{name}: {safe(step.before, 200)} → {safe(step.after, 200)}"
+    return f"{name}: {safe(step.before, 200)} → {safe(step.after, 200)}" if step.mutates else name
 
 
 def _warnings(plan: Plan) -> str:
