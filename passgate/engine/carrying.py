@@ -84,11 +84,14 @@ class Carrying:
             entry = self._entry(planned.index)
             if not planned.mutates or entry.state not in {StepState.DONE, StepState.INTENT, StepState.FAILED}:
                 continue
-            undo = self._step(planned).undo()
+            try:
+                undo = self._step(planned).undo()
+            except PassgateError as error:
+                undo = NoUndo(words(error))
             if isinstance(undo, NoUndo):
                 self.left.append(f"{planned.title}: can't be taken back, {undo.why}")
-                continue
-            await self._take_back(planned, undo)
+            else:
+                await self._take_back(planned, undo)
         return tuple(self.left)
 
     async def _take_back(self, planned: PlannedStep, undo: Step) -> None:

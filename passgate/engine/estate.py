@@ -138,20 +138,25 @@ def joined(host: Host, reading: ShellReading) -> Host:
     that only the shell shows (the arbitrator is stopped, or keeps them) are listed without a path.
     """
     known = {(one.vendor, one.product) for one in host.usb}
-    found = [_joined(one, _sole(reading, one, host)) for one in host.usb]
+    found = [_joined(one, _alike(reading, one), _sole(reading, one, host)) for one in host.usb]
     found += [_unseen(host, one) for one in reading.devices if (one.vendor, one.product) not in known]
     return host.model_copy(update={"arbitrator": reading.arbitrator, "usb": tuple(found)})
 
 
 def _sole(reading: ShellReading, device: HostUsbDevice, host: Host) -> ShellUsb | None:
-    shell = [one for one in reading.devices if (one.vendor, one.product) == (device.vendor, device.product)]
+    shell = _alike(reading, device)
     api = [one for one in host.usb if (one.vendor, one.product) == (device.vendor, device.product)]
     return shell[0] if len(shell) == len(api) == 1 else None
 
 
-def _joined(device: HostUsbDevice, shell: ShellUsb | None) -> HostUsbDevice:
+def _alike(reading: ShellReading, device: HostUsbDevice) -> list[ShellUsb]:
+    return [one for one in reading.devices if (one.vendor, one.product) == (device.vendor, device.product)]
+
+
+def _joined(device: HostUsbDevice, alike: list[ShellUsb], shell: ShellUsb | None) -> HostUsbDevice:
     if shell is None:
-        return device
+        # Of twins nobody knows which one ESXi boots from, so neither may be taken.
+        return device.model_copy(update={"boots_host": any(one.boots_host is not False for one in alike)})
     return device.model_copy(
         update={
             "serial": shell.serial,

@@ -69,6 +69,17 @@ def flow_of(runbook: Runbook[Any]) -> Flow[Any, Any]:
 async def run_change(runbook: Runbook[Any], parameters: dict[str, Any]) -> PrefectState[Any]:
     """Take one change from wherever it is as far as it can go now."""
     runtime = current()
+    try:
+        return await _run(runtime, runbook, parameters)
+    except PassgateError as error:
+        log.warning("a run of %s ended early: %s %s", runbook.slug, error.message, error.hint)
+        raise
+    except Exception:
+        log.exception("a run of %s met a fault of Passgate's own; the clockwork wakes it again", runbook.slug)
+        raise
+
+
+async def _run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, Any]) -> PrefectState[Any]:
     change = await _change_of_this_run(runtime, runbook, parameters)
     artifacts = [asyncio.create_task(_show_plan(change))]
     try:
@@ -201,25 +212,29 @@ _ON_THE_WAY_BACK = frozenset({StepState.FAILED, StepState.UNDONE, StepState.UNKN
 
 async def _forward(runtime: Runtime, carrying: Carrying) -> str | None:
     """Do the steps in order, each as a Prefect task run named in plain words. Return why it can't go on, if so."""
-    service = runtime.config.service
     for planned in carrying.plan.steps:
-        step = runtime.catalogue.step(planned.kind, planned.fields)
-        delays = [service.retry_delays[min(n, len(service.retry_delays) - 1)] for n in range(step.attempts - 1)]
-        run: Any = task(_attempt_of(carrying, planned, delays)).with_options(
-            name=planned.kind,
-            task_run_name=planned.title.replace("{", "{{").replace("}", "}}"),
-            retries=len(delays),
-            retry_delay_seconds=list(delays),
-            retry_jitter_factor=service.retry_jitter,
-            retry_condition_fn=_is_safe_to_repeat,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )
         try:
-            await run()
+            await _task_of(runtime, carrying, planned)()
         except Exception as error:  # noqa: BLE001 - whatever it was, the change must end in a state that is known
             return f"{planned.title}: {words(error)}"
     return None
+
+
+def _task_of(runtime: Runtime, carrying: Carrying, planned: PlannedStep) -> Any:
+    service = runtime.config.service
+    step = runtime.catalogue.step(planned.kind, planned.fields)
+    delays = [service.retry_delays[min(n, len(service.retry_delays) - 1)] for n in range(step.attempts - 1)]
+    return task(_attempt_of(carrying, planned, delays)).with_options(
+        name=planned.kind,
+        # Prefect formats this text with the task's parameters; a VM's name may hold braces.
+        task_run_name=planned.title.replace("{", "{{").replace("}", "}}"),
+        retries=len(delays),
+        retry_delay_seconds=list(delays),
+        retry_jitter_factor=service.retry_jitter,
+        retry_condition_fn=_is_safe_to_repeat,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
 
 
 async def _back(carrying: Carrying) -> tuple[str, ...]:

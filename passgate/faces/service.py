@@ -113,6 +113,9 @@ def main() -> None:
     """Run the service in the home, content and config that the environment names."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A suspended run is the normal way to wait, but Prefect logs it as an error; what really fails is logged by us.
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     home = place.home()
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
