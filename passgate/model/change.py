@@ -149,6 +149,7 @@ class EventType(StrEnum):
     UNDO_OUTCOME = "undo.outcome"
     LEASE = "lease.changed"
     RESUMED = "run.resumed"
+    HELD_UP = "run.held_up"
     GUEST_PROOF = "guest.proof"
     EVIDENCE = "evidence.written"
     READ = "ledger.read"

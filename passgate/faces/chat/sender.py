@@ -119,6 +119,7 @@ class Sender:
             while True:
                 woken.clear()
                 try:
+                    await self._slack.me()  # so that a wrong token is told in `status` before there is a report
                     await self._work_off()
                 except Exception as error:  # noqa: BLE001 - reports must go on whatever went wrong with one
                     self._certain = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import safe
-from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, needs, title, touched, vote, what_next, who
+from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
 from passgate.model.change import Event, EventType, State, StepState
 from passgate.model.decision import Decision, Verdict
 
@@ -124,6 +124,13 @@ def _resumed(it: Told) -> str:
     return "▶️ Gone on after an interruption: what the journal leaves open is looked at first." if applying else ""
 
 
+def _held_up(it: Told) -> str:
+    """Say why an approved change does not begin, and for how long it is tried again."""
+    until = it.view.change.execute_by
+    good = f" until {moment(until)}, as long as the approval is good" if until else ""
+    return f"⏳ It can't begin yet, and is tried again{good}. {_reason(it)}"
+
+
 def _proof(it: Told) -> str:
     saw = safe(it.event.data.get("saw") or "", 1500)
     return f"🔎 {_step_name(it)}. *Seen in the guest*: {saw}" if saw else ""
@@ -146,6 +153,7 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
     EventType.UNDO_OUTCOME: _undo_ends,
     EventType.REFUSED: _refused,
     EventType.RESUMED: _resumed,
+    EventType.HELD_UP: _held_up,
     EventType.GUEST_PROOF: _proof,
     EventType.EVIDENCE: _evidence,
 }

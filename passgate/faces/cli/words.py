@@ -106,6 +106,7 @@ EVENTS = {
     "undo.intent": "taking back '{title}': {undo} ...",
     "undo.outcome": "taking back '{title}': {state}{seen}",
     "run.resumed": "resumed{about}",
+    "run.held_up": "can't begin yet, and is tried again{about}",
     "guest.proof": "{title}: {state}{seen}",
     "evidence.written": "evidence written",
 }
