@@ -11,7 +11,9 @@ from pydantic_core import core_schema
 from passgate.errors import InputError
 
 VID_PID = re.compile(r"^(?:0x)?([0-9a-fA-F]{1,4}):(?:0x)?([0-9a-fA-F]{1,4})$")
-PATH = re.compile(r"^\d+(?:/\d+)+$")
+PATH = re.compile(r"^[0-9]+(?:/[0-9]+)+$")
+PART = re.compile(r"(?:\\.|[^\\\s])+")
+"""One `name:value` of an autoconnect pattern, in which a space inside a value is written with a backslash."""
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
 ACCEPTED = (
     "vendor:product in hex (18a5:0302), path:0/1/6, serial:S123456, a name from config/devices.yaml, "
@@ -29,9 +31,9 @@ def canonical_path(pattern: str) -> str:
 
     A pattern without a path is returned whole, so that two such patterns are equal only if they are the same text.
     """
-    for part in pattern.split():
-        if part.startswith("path:"):
-            return part.removeprefix("path:")
+    for part in PART.finditer(pattern):
+        if part[0].startswith("path:"):
+            return part[0].removeprefix("path:")
     return pattern.strip()
 
 
