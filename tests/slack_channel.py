@@ -41,6 +41,11 @@ class Channel:
         """Return all words of the change's message."""
         return _words(self.parent(change)["blocks"])
 
+    def marked_up(self, change: Change) -> list[str]:
+        """Return the texts of the change's message in which Slack looks for mentions, links and formats."""
+        parent = self.parent(change)
+        return [parent["text"], *(_words(one) for one in _mrkdwn(parent["blocks"]))]
+
     def thread(self, change: Change) -> list[str]:
         """Return what the change's thread says, message by message."""
         ts = self.parent(change)["ts"]
@@ -75,9 +80,7 @@ class Channel:
     def click(self, person: str, change: Change, button: str = APPROVE, **how: Any) -> Json:
         """Click a button of the change's message as that person, and say yes where Slack asks again."""
         ts = self.parent(change)["ts"]
-        return self.house.lab.control.slack(
-            "click", user=person, message_ts=ts, action_id=button, confirm=True, **how
-        )
+        return self.house.lab.control.slack("click", user=person, message_ts=ts, action_id=button, confirm=True, **how)
 
     def notes(self, person: str) -> list[str]:
         """Return what Passgate told that person alone, oldest first."""
@@ -106,3 +109,15 @@ def _words(block: Any) -> str:
         case list():
             return "\n".join(filter(None, map(_words, block)))
     return ""
+
+
+def _mrkdwn(block: Any) -> list[Json]:
+    """Return the text objects in a block that are not plain."""
+    match block:
+        case {"type": "mrkdwn"}:
+            return [block]
+        case dict():
+            return [one for part in block.values() for one in _mrkdwn(part)]
+        case list():
+            return [one for part in block for one in _mrkdwn(part)]
+    return []

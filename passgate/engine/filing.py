@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from passgate.engine.gate import open_gate
-from passgate.engine.planning import make_plan, refuse_stops
+from passgate.engine.planning import make_plan, refuse_stops, short
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Ask, Runbook, UsbSelector
 from passgate.errors import InputError, PassgateError, UnknownNameError
@@ -50,11 +51,13 @@ def asked(runtime: Runtime, slug: str, fields: dict[str, Any]) -> tuple[Runbook[
     try:
         ask: Ask = runbook.ask.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]["loc"]
+        wrong = [str(one["loc"][0]) for one in error.errors() if one["loc"]]
+        fields = runbook.ask.model_fields
+        meant = [f"{name} is: {said}." for name in dict.fromkeys(wrong) if (said := _meaning(fields.get(name)))]
         raise InputError(
             f"{slug} was not asked for properly: {'; '.join(_said(one) for one in error.errors())}.",
-            hint=f"Fields of {slug}: {', '.join(runbook.ask.model_fields)}. See `passgate runbook show {slug}`.",
-            subject=str(first[0]) if first else slug,
+            hint=" ".join([*meant, f"Fields of {slug}: {', '.join(fields)}. See `passgate runbook show {slug}`."]),
+            subject=wrong[0] if wrong else slug,
         ) from None
     named = {
         name: _device(runtime, value)
@@ -85,5 +88,9 @@ def _said(error: ErrorDetails) -> str:
     if isinstance(cause, PassgateError):
         return f"{field}: {cause.message} {cause.hint}".rstrip(" .")
     given = error["input"]
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    shown = f" (given: {short(repr(given))})" if isinstance(given, str | int | float | bool) else ""
     return f"{field}: {error['msg']}{shown}"
+
+
+def _meaning(field: FieldInfo | None) -> str:
+    return (field.description or "").rstrip(".") if field else ""

@@ -98,7 +98,7 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
             said.append(f"step {index + 1}: {gone.title if gone else ''} is {'new' if old is None else 'gone'}")
             continue
         said += [
-            f"step {index + 1}, {old.title}: {name} was {_short(a)}, is {_short(b)}"
+            f"step {index + 1}, {old.title}: {name} was {short(a)}, is {short(b)}"
             for name in ("title", "kind", "fields", "needed", "before", "after", "impact", "undo")
             if (a := getattr(old, name)) != (b := getattr(new, name))
         ]
@@ -111,6 +111,7 @@ def _unique(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return the value as text of one line's length."""
     text = str(value)
     return text if len(text) <= 120 else text[:117] + "..."  # noqa: PLR2004 - a line that people still read

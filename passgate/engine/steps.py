@@ -33,7 +33,9 @@ class NamesVm:
 
 
 VmName = Annotated[
-    str, NamesVm(), Field(min_length=1, max_length=80, title="VM", description="Name or instance UUID of the VM")
+    str,
+    NamesVm(),
+    Field(min_length=1, max_length=80, title="VM", description="Name of the VM, or its instance UUID"),
 ]
 
 

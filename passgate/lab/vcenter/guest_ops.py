@@ -57,7 +57,7 @@ class GuestRooms:
         return process.pid
 
     def _carry(self, vm: LabVm, process: Process) -> None:
-        code = self.run(vm.name, process.program, process.arguments, self.files[vm.ref])
+        code = self.run(vm.ref, process.program, process.arguments, self.files[vm.ref])
         with self.world.lock:
             process.exit_code, process.ended = code, datetime.now(UTC)
             self.world.changed()
