@@ -67,7 +67,8 @@ def understood(text: str) -> UsbSelector | InputError:
 @pytest.mark.parametrize(
     "text",
     ["", ",", "18a5", "18a5:", "18a5:03022", "zz:11", "path:", "path:1", "path:0/1/", "path:0//1", "serial:", "a b",
-     "18a5:0302,", "18a5:0302,stick", "18a5:0302,18a5:0302", "path:0/1,path:0/2", "serial:a\nb", "-1:2", "path:\u0660/\u0661"],
+     "18a5:0302,", "18a5:0302,stick", "18a5:0302,18a5:0302", "path:0/1,path:0/2", "serial:a\nb", "-1:2",
+     "path:\u0660/\u0661"],
 )  # fmt: skip
 def test_these_are_refused(text: str) -> None:
     """Half a name is no name: guessing could take the wrong dongle."""
