@@ -43,7 +43,7 @@ async def keep_running(runtime: Runtime) -> AsyncIterator[Keeping]:
     """Run the engine's loops; what one of them meets is logged and tried again, none of them ends the others."""
     await _prefect_answers()
     worker = WarmWorker(name="passgate")
-    async with PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.in_hand.__contains__) as bell:
+    async with PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.has) as bell:
         desk = Desk(runtime, bell)
         worker_task = _task(worker.keep_working(), "worker")
         await worker.is_known.wait()

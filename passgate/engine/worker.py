@@ -65,6 +65,10 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
             self.in_hand.discard(flow_run.id)
         return WarmResult(identifier=str(flow_run.id), status_code=0)
 
+    def has(self, run_id: UUID) -> bool:
+        """Say whether this process executes the run or is about to: Prefect calls it Pending while we take it up."""
+        return run_id in self.in_hand or run_id in self._submitting_flow_run_ids
+
     async def sync_with_backend(self) -> None:
         """Tell the server of this worker; the first time that works is what the service waits for."""
         await super().sync_with_backend()
