@@ -96,9 +96,11 @@ class PrefectBell:
 
     async def _wake(self, change: Change, run_id: UUID) -> None:
         client = self._open()
+        if self._in_hand(run_id):
+            return
         run: FlowRun = await client.read_flow_run(run_id)
         state = run.state
-        if state is None or state.is_scheduled() or self._in_hand(run_id):
+        if state is None or state.is_scheduled() or self._in_hand(run_id):  # it may have been taken up meanwhile
             return
         if state.is_paused():
             await client.resume_flow_run(run_id)
