@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 import httpx
@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry
 
 from passgate.engine.deployed import entry_point
-from passgate.engine.flow import flow_of, run_key, run_name
+from passgate.engine.flow import flow_of, form_of, run_key, run_name
 from passgate.engine.runtime import Runtime
 from passgate.engine.worker import POOL
 from passgate.errors import UnreachableError
@@ -56,7 +56,7 @@ class PrefectBell:
                 entrypoint=entry_point(slug),
                 work_pool_name=POOL,
                 description=flow.description,
-                parameter_openapi_schema=_schema(flow),
+                parameter_openapi_schema=form_of(runbook),
                 enforce_parameter_schema=True,
                 tags=["passgate", runbook.risk.value],
                 pull_steps=[],
@@ -125,10 +125,3 @@ class PrefectBell:
         if self._client is None:
             raise UnreachableError("The connection to Prefect is not open.")
         return self._client
-
-
-def _schema(flow: Any) -> dict[str, Any]:
-    from prefect.utilities.callables import parameter_schema  # noqa: PLC0415 - heavy, and only needed here
-
-    schema: dict[str, Any] = parameter_schema(flow).model_dump_for_openapi()
-    return schema

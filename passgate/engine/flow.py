@@ -31,7 +31,7 @@ from passgate.engine.ending import end, evidence_file, replanned, restore_point,
 from passgate.engine.filing import file_change
 from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime, current
-from passgate.engine.steps import Runbook
+from passgate.engine.steps import Ask, Runbook
 from passgate.errors import ConflictError, InputError, PassgateError
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
 from passgate.model.plan import PlannedStep
@@ -64,6 +64,21 @@ def flow_of(runbook: Runbook[Any]) -> Flow[Any, Any]:
         ]
     )
     return Flow(fn=carry, name=runbook.slug, description=carry.__doc__, persist_result=False)
+
+
+def form_of(runbook: Runbook[Any]) -> dict[str, Any]:
+    """Return the JSON schema that Prefect's form is made of: the runbook's own fields first, then reason and ticket."""
+    schema: dict[str, Any] = runbook.ask.model_json_schema(ref_template="#/definitions/{model}")
+    last = {name: position for position, name in enumerate(Ask.model_fields)}
+    names = sorted(schema["properties"], key=lambda name: last.get(name, -1))
+    properties = {name: {**schema["properties"][name], "position": place} for place, name in enumerate(names)}
+    return {
+        "title": "Parameters",
+        "type": "object",
+        "properties": properties,
+        "required": schema.get("required", []),
+        "definitions": schema.get("$defs", {}),
+    }
 
 
 async def run_change(runbook: Runbook[Any], parameters: dict[str, Any]) -> PrefectState[Any]:

@@ -83,10 +83,15 @@ def resources_of(step: Step) -> tuple[str, ...]:
 
 
 def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
-    """Say in words what differs in meaning between the plan that was approved and the plan as it would be now."""
-    said: list[str] = []
-    if approved.target != now.target:
-        said.append(f"target: {approved.target} -> {now.target}")
+    """Say in words what differs in meaning between the plan that was approved and the plan as it would be now.
+
+    Plans of the same digest, and only these, have no differences.
+    """
+    said = [
+        f"{name}: {was} -> {is_}"
+        for name in ("runbook", "target")
+        if (was := getattr(approved, name)) != (is_ := getattr(now, name))
+    ]
     then, today = ({check.code: check.saw for check in plan.checks if not check.met} for plan in (approved, now))
     said += [f"check {code} is not met any more: {saw}" for code, saw in today.items() if code not in then]
     said += [f"warning {code} is gone" for code in then if code not in today]
@@ -102,8 +107,10 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
             for name in ("title", "kind", "fields", "needed", "before", "after", "impact", "undo")
             if (a := getattr(old, name)) != (b := getattr(new, name))
         ]
-    if sorted(approved.resources) != sorted(now.resources) and not said:
+    if approved.digest != now.digest and not said:
+        # Both follow from the steps, so they are named only where no step tells why.
         said.append(f"objects: {', '.join(approved.resources)} -> {', '.join(now.resources)}")
+        said.append(f"impact: {_short('; '.join(approved.impact))} -> {_short('; '.join(now.impact))}")
     return tuple(said)
 
 
