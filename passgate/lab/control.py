@@ -10,6 +10,7 @@
     POST /service      {"host", "service", "running"}    TSM-SSH not running: the shell refuses connections
     POST /host         {"host", ...}                     set maintenance, connection, version, dpm, name
     POST /cluster      {"dpm"}                           let DRS power idle hosts off
+    POST /clock        {"seconds"}                       let vCenter's clock be so far ahead (or behind)
     POST /vm           {"vm", ...}                       set power, question, template and the like
     POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
@@ -30,6 +31,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import uvicorn
@@ -154,6 +156,11 @@ class Control:
             self._world.changed()
         return {}
 
+    def clock(self, asked: Json) -> Json:
+        """Let vCenter's clock be so many seconds ahead of the true time."""
+        self._world.clock_ahead = timedelta(seconds=float(asked["seconds"]))
+        return {}
+
     def rename_vm(self, asked: Json) -> Json:
         """Give a VM another name."""
         vm = self._world.vm(asked["vm"])
@@ -206,7 +213,7 @@ class Control:
             for vm in fresh.vms:
                 vars(vms.setdefault(vm.ref, vm)).update({**vars(vm), "host": hosts[vm.host.ref]})
             world.vms[:] = [vms[vm.ref] for vm in fresh.vms]
-            world.dpm = fresh.dpm
+            world.dpm, world.clock_ahead = fresh.dpm, fresh.clock_ahead
             self._pulled.clear()
             world.mutations.clear()
             world.clear_faults()
@@ -231,7 +238,7 @@ class ControlServer:
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
-                    control.host, control.cluster, control.expire,
+                    control.host, control.cluster, control.clock, control.expire,
                     control.rename_vm, control.add_vm, control.reset,
                 )
             ),

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from passgate.lab.hardware import (
@@ -59,6 +59,8 @@ class World:
         self.mutations: list[Mutation] = []
         self.dpm = False
         """Whether the cluster powers idle hosts off."""
+        self.clock_ahead = timedelta()
+        """How far vCenter's own clock is ahead of the true time."""
         self._faults: deque[Fault] = deque()
         self._timers: set[threading.Timer] = set()
         self._closed = False

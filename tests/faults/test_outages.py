@@ -185,7 +185,7 @@ def test_a_change_waits_while_nothing_can_be_recorded_and_goes_on_after(house: H
 
 def _is_whole(house: House, channel: Channel, thread: list[str], change: str) -> None:
     """Check that the thread tells each step's begin and end once, in the journal's order."""
-    told = [entry for entry in house.store.journal(change)]
+    told = house.store.journal(change)
     places = []
     for entry in told:
         own = [place for place, one in enumerate(thread) if f"Step {entry.index + 1} of {len(told)}," in one]

@@ -1,8 +1,9 @@
-"""Bad input is refused at the door: words that name what was given and what would do, nothing filed, nothing touched."""
+"""Bad input is refused at the door, in words that name what was given and what would do; nothing is filed."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -199,7 +200,7 @@ def test_a_certificate_that_does_not_hold_is_refused(
 
 
 def test_a_wrong_password_is_told_as_such_and_never_shown(house: House) -> None:
-    """vCenter refuses our login: who asks learns whose password is wrong, not what it is."""
+    """Our login is refused: who asks learns whose password is wrong, not what it is."""
     password = house.home / "lab/vcenter.password"
     right = password.read_text(encoding="utf-8")
     password.write_text("hunter2canary\n", encoding="utf-8")
@@ -277,7 +278,7 @@ def test_a_hostile_vm_name_goes_safely_all_the_way(house: House, case: str) -> N
 
 
 def test_a_name_that_vsphere_never_gives_is_reached_by_uuid(house: House) -> None:
-    """vSphere's names end at 80 characters; a longer one is refused with a word on the UUID, which works."""
+    """Names end at 80 characters; a longer one is refused with a word on the UUID, which works."""
     vm = house.lab.control.rename_vm("win-01", "y" * 120)
     answer = house.call("alice", "POST", "/v1/changes", runbook="usb-attach", ask={"vm": "y" * 120, "device": STICK})
     assert answer.json()["error"]["exit_code"] == INPUT, answer.text
@@ -289,8 +290,6 @@ def test_a_name_that_vsphere_never_gives_is_reached_by_uuid(house: House) -> Non
 
 def _marked(message: str) -> list[str]:
     """Return everything in a message that Slack would take as a mention or a link."""
-    import re
-
     return re.findall(r"<[^>\n]*>", message)
 
 

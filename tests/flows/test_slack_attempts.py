@@ -10,7 +10,7 @@ STEP = "Add a USB 3 (xHCI) controller to win-01"
 
 
 def test_each_failed_attempt_is_told_with_its_reason_and_the_next_try(house: House) -> None:
-    """vCenter is busy twice: the thread tells both failures and when it is tried again, then that it worked."""
+    """The VM is busy twice: the thread tells both failures and when it is tried again, then that it worked."""
     channel = Channel(house)
     change = house.request()
     channel.shows_buttons(change)

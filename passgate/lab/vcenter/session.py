@@ -101,7 +101,7 @@ class ServiceInstance(Served):
     @property
     def serverClock(self) -> datetime:
         """Return the time."""
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self.world.clock_ahead
 
     @property
     def capability(self) -> Any:

@@ -1,0 +1,73 @@
+"""`passgate doctor` finds the one thing that is wrong, and says what to do about it."""
+
+from __future__ import annotations
+
+from tests.house import House
+
+WORLD = 5
+
+
+def test_a_healthy_house_is_well(house: House) -> None:
+    """Every check passes, and the exit code says so."""
+    told = house.passgate("doctor")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "All 11 checks passed." in told.stdout
+    assert "FAIL" not in told.stdout
+
+
+def test_a_vcenter_that_does_not_answer_is_named(house: House) -> None:
+    """Whatever needs vCenter can't be checked; each line names the same cause, and the rest is well."""
+    house.lab.control.fault("*", "Disconnect", times=600)
+    told = house.passgate("doctor")
+    assert told.returncode == WORLD, told.stdout
+    assert _failed(told.stdout).keys() == {"vCenter", "privileges", "clock", "shells"}
+    assert "What to do" in _failed(told.stdout)["vCenter"]
+
+
+def test_slack_that_refuses_the_token_is_named(house: House) -> None:
+    """The token's own name in config is said, never the token."""
+    token = house.home / "lab/slack.bot_token"
+    right = token.read_text(encoding="utf-8")
+    token.write_text("xoxb-canary-of-the-doctor\n", encoding="utf-8")
+    try:
+        told = house.passgate("doctor")
+    finally:
+        token.write_text(right, encoding="utf-8")
+    assert told.returncode == WORLD, told.stdout
+    failed = _failed(told.stdout)
+    assert failed.keys() == {"Slack"}
+    assert "bot_token" in failed["Slack"]
+    assert "canary" not in told.stdout + told.stderr
+
+
+def test_clocks_that_are_apart_are_named(house: House) -> None:
+    """Deadlines and the record lean on time: the difference is said in seconds."""
+    house.lab.control.clock(ahead=300)
+    told = house.passgate("doctor")
+    failed = _failed(told.stdout)
+    assert failed.keys() == {"clock"}, told.stdout
+    assert "300 s apart" in failed["clock"]
+    assert "time servers" in failed["clock"]
+    assert told.returncode == WORLD
+
+
+def test_a_missing_privilege_is_named(house: House) -> None:
+    """An account that may not add devices is told which privileges it lacks, and where."""
+    user = house.home / "lab/vcenter.user"
+    right = user.read_text(encoding="utf-8")
+    user.write_text("limited@vsphere.local\n", encoding="utf-8")
+    try:
+        told = house.passgate("doctor")
+    finally:
+        user.write_text(right, encoding="utf-8")
+    failed = _failed(told.stdout)
+    assert failed.keys() == {"privileges"}, told.stdout
+    for name in ("VirtualMachine.Config.AddRemoveDevice", "VirtualMachine.Config.HostUSBDevice", "win-01"):
+        assert name in failed["privileges"]
+    assert told.returncode == WORLD
+
+
+def _failed(told: str) -> dict[str, str]:
+    """Return the lines of the checks that failed, by check."""
+    lines = [line for line in told.splitlines() if line.startswith("FAIL")]
+    return {line.split()[1]: line for line in lines}
