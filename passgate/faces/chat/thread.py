@@ -74,7 +74,7 @@ def _moved(it: Told) -> str:
         by = f" by {who(it.people, it.event.actor)}" if it.event.actor.person != "passgate" else ""
         requester = it.people.mention(change.requester.person)
         return f"{SYMBOLS[to]} {requester} *{change.id}: {WORDS[to]}*{by}. {why}\n{known}".strip()
-    return f"{SYMBOLS[to]} *{WORDS[to]}*{f'. {why}' if why else ''}"
+    return f"{SYMBOLS[to]} *{WORDS[to]}*{f': {why}' if why else ''}"
 
 
 def _step_begins(it: Told) -> str:

@@ -55,7 +55,7 @@ def stage() -> Iterator[Stage]:
             yield taken
         except PassgateError as error:
             taken.is_kept = False
-            error.hint = f"{error.hint} The logs: {home}/service.log, prefect.log and lab/lab.log.".strip()
+            error.hint += "" if " log" in error.hint else f" The logs: {home}/service.log, prefect.log, lab/lab.log."
             raise
         finally:
             if not taken.is_kept:

@@ -1,0 +1,201 @@
+"""Prove that `passgate demo` shows the whole job, touches nothing but its lab, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+from tests.lab_site import FAST, SHIPPED
+
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(240)]
+
+DEMO = (sys.executable, "-m", "passgate.faces.cli.main", "demo")
+SERIAL = "07A40901A2B3C4D5"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Lend an empty folder in which the tests below run the demo one after another."""
+    folder = tmp_path_factory.mktemp("demo")
+    yield folder
+    for pid in running(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of somebody who has set nothing up; only the lab's machines are faster."""
+    config = tmp_path / "config"
+    shutil.copytree(SHIPPED, config)
+    (config / "lab.yaml").write_text("".join(f"{name}: {seconds}\n" for name, seconds in FAST.items()))
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PASSGATE_")}
+    return {**own, "PASSGATE_CONTENT": str(SHIPPED.parent), "PASSGATE_CONFIG": str(config)}
+
+
+def test_it_shows_the_whole_job_twice_and_leaves_nothing_running(folder: Path, environment: dict[str, str]) -> None:
+    """Without a terminal Bob's click is made over Slack's wire; the guest, the ledger and the evidence have the word.
+
+    The second time a person at a terminal clicks: that counts, at once, and everything stays up until it is stopped.
+    """
+    first = run(*DEMO, folder=folder, environment=environment)
+    assert first.returncode == 0, first.stdout + first.stderr
+    told = first.stdout
+    assert f"serial  {SERIAL}" in chapter(told, "What the guest itself says")
+    assert "approved by bob (slack)" in told
+    assert "Approved by Bob Berger in Slack" in chapter(told, "What everybody read in Slack")
+    assert "hold together" in chapter(told, "The record")
+    assert "CHG-0001 ended as done" in chapter(told, "The record")
+    assert running(folder) == []
+
+    second = Attended(folder, environment)
+    second.until_told("In 20 s the demo clicks")
+    click(folder, "U0CAROL")
+    second.until_told("CHG-0002 is done")
+    assert second.process.wait(30) == 0, second.told
+    assert "approved by carol (slack)" in second.told
+    assert "Nobody clicked" not in second.told
+    assert "passgate down" in chapter(second.told, "Where to look next")
+    shown = run(*DEMO[:-1], "show", "CHG-0002", folder=folder, environment=environment)
+    assert "State: done" in shown.stdout
+
+    for words in (("down",), ("lab", "stop")):
+        assert run(*DEMO[:-1], *words, folder=folder, environment=environment).returncode == 0
+    until(lambda: running(folder) == [], "nothing runs any more")
+
+
+def test_a_denial_ends_it_with_nothing_changed(folder: Path, environment: dict[str, str]) -> None:
+    """Whoever clicks Deny sees what that does: nothing is carried out, the code says denied, and nothing stays up."""
+    attended = Attended(folder, environment, "--json")
+    until(lambda: click(folder, "U0BOB", "passgate_deny", {"reason": "Not during the backup"}), "Bob can deny")
+    assert attended.process.wait(60) == 10, attended.told
+    until(lambda: '"denied"' in attended.told, "the last word is told")
+    told = json.loads(next(line for line in attended.told.splitlines() if line.startswith("{")))
+    assert (told["state"], told["guest"], told["ledger"]["whole"], told["running"]) == ("denied", [], True, False)
+    assert running(folder) == []
+
+
+def test_a_signal_stops_everything_that_it_has_started(folder: Path, environment: dict[str, str]) -> None:
+    """A time limit of CI ends the demo with SIGTERM; no lab and no server is left behind."""
+    with subprocess.Popen(
+        DEMO, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any("$ passgate up" in line for line in process.stdout)
+        until(lambda: len(running(folder)) > 2, "Passgate is starting")
+        process.send_signal(signal.SIGTERM)
+        assert "is stopped" in process.stdout.read()
+    assert process.returncode == 130
+    until(lambda: running(folder) == [], "nothing runs any more")
+
+
+def test_a_home_of_somebodys_own_is_left_alone(tmp_path: Path, environment: dict[str, str]) -> None:
+    """What a site keeps in `.passgate` is neither read nor written nor stopped."""
+    (tmp_path / ".passgate").mkdir()
+    (tmp_path / ".passgate/passgate.db").write_text("somebody's changes")
+    refused = run(*DEMO, folder=tmp_path, environment=environment)
+    assert refused.returncode == 2
+    assert "leaves it alone" in refused.stderr
+    assert [path.name for path in (tmp_path / ".passgate").iterdir()] == ["passgate.db"]
+
+
+def test_a_site_of_somebodys_own_is_never_touched(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A config/ that names a real vCenter is refused before Passgate is started with it."""
+    site = Path(environment["PASSGATE_CONFIG"], "site.yaml")
+    site.write_text(site.read_text().replace("{file: lab/vcenter.url}", "https://vcenter.example.com"))
+    refused = run(*DEMO, folder=tmp_path, environment=environment)
+    assert refused.returncode == 2
+    assert "a vCenter of your own" in refused.stderr
+    assert not (tmp_path / ".passgate/service.log").exists()
+    assert running(tmp_path) == []
+
+
+class Attended:
+    """Run the demo at a terminal, and keep what it shows there."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *words: str) -> None:
+        ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            (*DEMO, *words), cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        self.told = ""
+        Thread(target=self._read, args=(ours,), daemon=True).start()
+
+    def until_told(self, words: str) -> None:
+        """Wait until the terminal shows these words."""
+        until(lambda: words in self.told or self.process.poll() is not None, f"it says {words!r}")
+        until(lambda: words in self.told, f"it says {words!r}: {self.told}", 5)
+
+    def _read(self, terminal: int) -> None:
+        with suppress(OSError):  # Linux's way to say that the other end is closed
+            while data := os.read(terminal, 65536):
+                self.told += data.decode(errors="replace").replace("\r", "")
+
+
+def run(*words: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in the folder, with nobody at the terminal."""
+    return subprocess.run(
+        words,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+
+
+def click(folder: Path, user: str, button: str = "passgate_approve", fields: dict[str, str] | None = None) -> bool:
+    """Click as that person in the lab's Slack; False when there is no such button (yet)."""
+    lab = folder / ".passgate/lab"
+    try:
+        url = (lab / "slack.url").read_text().strip().removesuffix("api/")
+        token = (lab / "control.token").read_text().strip()
+        act = {"user": user, "action_id": button, "confirm": True} | ({"fields": fields} if fields else {})
+        return httpx.post(
+            f"{url}_lab/slack/click", json=act, headers={"Authorization": f"Bearer {token}"}, timeout=20
+        ).is_success
+    except (OSError, httpx.HTTPError):
+        return False
+
+
+def chapter(told: str, name: str) -> str:
+    """Return what stands under that heading."""
+    _, _, rest = told.partition(f". {name}\n")
+    assert rest, f"no chapter {name!r} in: {told}"
+    return rest.split("\n\n")[0]
+
+
+def running(folder: Path) -> list[int]:
+    """Return the processes that were started for this folder, by their environment and words."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            known = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            is_alive = "State:\tZ" not in (process / "status").read_text()
+            if is_alive and str(folder / ".passgate").encode() in known:
+                found.append(int(process.name))
+    return found
+
+
+def until(holds: Callable[[], bool], what: str, within: float = 90) -> None:
+    """Wait until it holds, and fail in words when it does not."""
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {within} s in vain until {what}"
+        time.sleep(0.05)
