@@ -104,13 +104,13 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
             continue
         said += [
             f"step {index + 1}, {old.title}: {name} was {short(a)}, is {short(b)}"
-            for name in ("title", "kind", "fields", "needed", "before", "after", "impact", "undo")
+            for name in ("title", "kind", "fields", "needed", "mutates", "before", "after", "impact", "undo")
             if (a := getattr(old, name)) != (b := getattr(new, name))
         ]
     if approved.digest != now.digest and not said:
         # Both follow from the steps, so they are named only where no step tells why.
         said.append(f"objects: {', '.join(approved.resources)} -> {', '.join(now.resources)}")
-        said.append(f"impact: {_short('; '.join(approved.impact))} -> {_short('; '.join(now.impact))}")
+        said.append(f"impact: {short('; '.join(approved.impact))} -> {short('; '.join(now.impact))}")
     return tuple(said)
 
 
