@@ -29,6 +29,8 @@ check: $(VENV)/dev ## Format, lint, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m passgate.settings.schema --check
+	$(BIN)/python -m passgate.engine.prefect_yaml --check
+	$(BIN)/python docs/generate.py --check
 
 test: check ## Everything that CI runs: the checks above, then all tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup

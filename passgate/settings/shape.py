@@ -93,7 +93,7 @@ class VCenter(Settings):
     ca: Text | None = Field(
         default=None, description="PEM text of the CA that signed its certificate; none: the system's"
     )
-    user: Text
+    user: Text = Field(description="A service account of Passgate's own")
     password: Reference = Field(description="A reference, never the password itself")
     timeout: Duration = Field(default=timedelta(seconds=30), description="Bound on one call")
 
@@ -101,7 +101,7 @@ class VCenter(Settings):
 class Shell(Settings):
     """Say how to reach the ESXi shells of the hosts."""
 
-    user: str = "root"
+    user: str = Field(default="root", description="Account on the hosts")
     key: Reference | None = Field(default=None, description="Private key, by reference")
     password: Reference | None = Field(default=None, description="Password, by reference, where there is no key")
     known_hosts: Text = Field(description="Text in the format of known_hosts; unknown keys are refused")
@@ -109,36 +109,36 @@ class Shell(Settings):
     addresses: Text | None = Field(
         default=None, description="JSON object, host name -> address:port, where DNS names and the port do not serve"
     )
-    timeout: Duration = timedelta(seconds=20)
+    timeout: Duration = Field(default=timedelta(seconds=20), description="Bound on one command")
 
 
 class GuestLogin(Settings):
     """Name the account inside guests of one family."""
 
-    family: Literal["windows", "linux"]
+    family: Literal["windows", "linux"] = Field(description="Which guests this login is for")
     vms: tuple[str, ...] = Field(default=(), description="Names of VMs that this login is for; none: all of the family")
-    user: str
-    password: Reference
+    user: str = Field(description="Account inside the guest")
+    password: Reference = Field(description="A reference, never the password itself")
 
 
 class Site(Settings):
     """config/site.yaml: the systems that Passgate acts on."""
 
-    vcenter: VCenter
+    vcenter: VCenter = Field(description="The vCenter; one per Passgate")
     shell: Shell | None = Field(default=None, description="Left out: hosts are not read by shell; USB runbooks need it")
-    guests: tuple[GuestLogin, ...] = ()
+    guests: tuple[GuestLogin, ...] = Field(default=(), description="Logins for looking at devices; the first that fits")
 
 
 class Person(Settings):
     """Name one person; `slack` is the Slack user id, `groups` are named freely and used in policies."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,62}$", description="Lower case, such as alice or a.archer")
-    name: str
+    name: str = Field(description="As people read it")
     slack: str | None = Field(
         default=None, pattern=r"^[UW][A-Z0-9]{2,}$", description="Slack user id such as U012ABCDEF, not the name"
     )
-    email: str | None = None
-    groups: tuple[str, ...] = ()
+    email: str | None = Field(default=None, description="For your own use; Passgate does not write mail yet")
+    groups: tuple[str, ...] = Field(default=(), description="Named freely; policies speak of them")
 
 
 class People(Settings):
@@ -150,15 +150,15 @@ class People(Settings):
 class Approval(Settings):
     """Say how many approvals from which groups a change needs, and how many denials end it."""
 
-    needed: int = Field(default=1, ge=1, le=20)
+    needed: int = Field(default=1, ge=1, le=20, description="How many different people must approve")
     groups: tuple[str, ...] = Field(min_length=1, description="Members of any of these may decide; never the requester")
-    denials: int = Field(default=1, ge=1, le=20)
+    denials: int = Field(default=1, ge=1, le=20, description="How many denials end the change")
 
 
 class PolicyRule(Settings):
     """Say what the changes that it matches need. The first rule that matches is the one."""
 
-    name: str
+    name: str = Field(description="Told to people, and recorded with each change")
     runbooks: tuple[str, ...] = Field(default=("*",), description="Slugs; * stands for any")
     risks: tuple[Literal["read-only", "low", "disruptive", "host-wide"], ...] = Field(
         default=(), description="None: any"
@@ -166,7 +166,7 @@ class PolicyRule(Settings):
     vms: tuple[str, ...] = Field(default=("*",), description="Glob patterns over the names of the VMs that are changed")
     requesters: tuple[str, ...] = Field(default=("*",), description="Person ids or groups; * stands for anybody")
     pre_authorised: bool = Field(default=False, description="A standard change: planned, recorded, not asked for")
-    approval: Approval | None = None
+    approval: Approval | None = Field(default=None, description="Whose approval it takes, if not pre-authorised")
     approve_within: Duration | None = Field(default=timedelta(hours=8), description="Null: waits for ever")
     execute_within: Duration | None = Field(default=timedelta(hours=4), description="How long an approval stays good")
     undo_on_failure: bool = Field(default=True, description="Take back what was done when a step fails for good")
@@ -181,8 +181,8 @@ class Policy(Settings):
 class Slack(Settings):
     """Say how to reach Slack."""
 
-    bot_token: Reference
-    app_token: Reference
+    bot_token: Reference = Field(description="xoxb-..., by reference")
+    app_token: Reference = Field(description="xapp-... with the scope connections:write, by reference")
     channel: str = Field(description="Channel id, not its name")
     api_url: Text = Field(default="https://slack.com/api/", description="Ends in /api/")
     burst: int = Field(default=20, ge=1, description="Messages that may go out at once; then Slack takes one a second")
@@ -191,7 +191,7 @@ class Slack(Settings):
 class Chat(Settings):
     """config/chat.yaml: where reports go. Without `slack`, approvals work on the command line."""
 
-    slack: Slack | None = None
+    slack: Slack | None = Field(default=None, description="Left out: no chat")
 
 
 class NamedDevice(Settings):
@@ -201,8 +201,8 @@ class NamedDevice(Settings):
         default=None, pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$", description="In hex, such as 18a5:0302"
     )
     path: str | None = Field(default=None, pattern=r"^\d+(/\d+)+$", description="On the host, such as 0/1/6")
-    serial: str | None = None
-    description: str = ""
+    serial: str | None = Field(default=None, description="As the host's shell shows it")
+    description: str = Field(default="", description="For people")
 
 
 class Devices(Settings):
@@ -216,14 +216,14 @@ class Devices(Settings):
 class Service(Settings):
     """config/service.yaml: Passgate's own processes. Port 0 takes a free one and writes it into the home."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=0, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", description="Where the service and Prefect's server listen")
+    port: int = Field(default=0, ge=0, le=65535, description="Of the service")
     database: Text | None = Field(default=None, description="SQLAlchemy URL; none: SQLite in Passgate's home")
-    prefect_port: int = Field(default=0, ge=0, le=65535)
+    prefect_port: int = Field(default=0, ge=0, le=65535, description="Of Prefect's server")
     prefect_url: str | None = Field(default=None, description="A Prefect server that runs elsewhere; none: our own")
     origin: str = Field(default="passgate.example/lab", description="Name of this ledger in its signed checkpoints")
     retry_delays: tuple[float, ...] = Field(default=(2.0, 10.0, 30.0), description="Seconds between tries of a step")
-    retry_jitter: float = Field(default=0.3, ge=0, le=1)
+    retry_jitter: float = Field(default=0.3, ge=0, le=1, description="By what share of itself a delay may vary")
 
 
 class LabWorld(Settings):
@@ -233,7 +233,7 @@ class LabWorld(Settings):
     slack_port: int = Field(default=0, ge=0, le=65535)
     power_seconds: float = Field(default=1.0, ge=0, description="How long power operations take")
     boot_seconds: float = Field(default=3.0, ge=0, description="From power-on until VMware Tools answer")
-    reconfigure_seconds: float = Field(default=0.5, ge=0)
+    reconfigure_seconds: float = Field(default=0.5, ge=0, description="How long a change of a VM's hardware takes")
     connect_seconds: float = Field(
         default=0.5, ge=0, description="From power-on or hot-add until a USB device connects"
     )
