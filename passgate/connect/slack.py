@@ -189,6 +189,10 @@ class SlackConnector:
         )
         return self._identity
 
+    async def can_listen(self) -> None:
+        """Ask Slack for a socket with the app token, and leave it unused. Raises LoginError when it is refused."""
+        await self._socket_url()
+
     async def me(self) -> Identity:
         """Return who the token speaks as, from memory once Slack has said it."""
         return self._identity or await self.identity()
@@ -301,8 +305,7 @@ class SlackConnector:
         aiohttp pings, and breaks the socket when nothing was heard for one and a half intervals: a deaf one ends here.
         """
         session, app = self._opened(self._session), self._opened(self._app)
-        opened = await self._call("apps.connections.open", {}, client=app, form=True)
-        url = _text(opened, "url")
+        url = await self._socket_url()
         bounds = aiohttp.ClientWSTimeout(ws_close=1.0)
         async with session.ws_connect(
             url, autoping=False, heartbeat=self._ping_every, proxy=_proxy(app.proxy, url), timeout=bounds
@@ -322,6 +325,10 @@ class SlackConnector:
                     elif "envelope_id" in data:
                         await self._take(socket, data, on_envelope, working)
             raise UnreachableError(f"The socket to Slack closed ({_words(socket.exception()) or socket.close_code}).")
+
+    async def _socket_url(self) -> str:
+        opened = await self._call("apps.connections.open", {}, client=self._opened(self._app), form=True)
+        return _text(opened, "url")
 
     async def _take(
         self,

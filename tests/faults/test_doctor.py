@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.house import House
 
 WORLD = 5
@@ -24,9 +26,10 @@ def test_a_vcenter_that_does_not_answer_is_named(house: House) -> None:
     assert "What to do" in _failed(told.stdout)["vCenter"]
 
 
-def test_slack_that_refuses_the_token_is_named(house: House) -> None:
-    """The token's own name in config is said, never the token."""
-    token = house.home / "lab/slack.bot_token"
+@pytest.mark.parametrize("which", ["bot", "app"])
+def test_slack_that_refuses_a_token_is_named(house: House, which: str) -> None:
+    """Which of the two tokens is wrong is said, and where to look; never the token."""
+    token = house.home / f"lab/slack.{which}_token"
     right = token.read_text(encoding="utf-8")
     token.write_text("xoxb-canary-of-the-doctor\n", encoding="utf-8")
     try:
@@ -36,7 +39,8 @@ def test_slack_that_refuses_the_token_is_named(house: House) -> None:
     assert told.returncode == WORLD, told.stdout
     failed = _failed(told.stdout)
     assert failed.keys() == {"Slack"}
-    assert "bot_token" in failed["Slack"]
+    assert f"{which} token" in failed["Slack"]
+    assert "config/chat.yaml" in failed["Slack"]
     assert "canary" not in told.stdout + told.stderr
 
 

@@ -220,6 +220,7 @@ def _slack(bench: Bench) -> str:
     async def identity() -> tuple[str, str, dict[str, str]]:
         async with SlackConnector(bot_token=bot_token, app_token=app_token, api_url=api_url) as connector:
             found = await connector.identity()
+            await connector.can_listen()
             return found.team_name, found.user, found.missing
 
     team, user, missing = asyncio.run(identity())
@@ -229,7 +230,7 @@ def _slack(bench: Bench) -> str:
             f"The Slack app lacks the scopes {words}.",
             hint="Add them to the app under OAuth & Permissions, and install it again.",
         )
-    return f"workspace {team} as {user}, all scopes, posts to {slack.channel}"
+    return f"workspace {team} as {user}, all scopes, clicks can come in, posts to {slack.channel}"
 
 
 def _service(_: Bench) -> str:
