@@ -34,7 +34,7 @@ class Warrant:
     def __call__(self, action: str, subject: str) -> None:
         """Return if the mutating call may be sent now. Raises NotAuthorizedError, after recording the refusal."""
         change = self.store.change(self.change)
-        why = self._why_not(change)
+        why = self._why_not(change, subject)
         if why is None:
             return
         data = {"action": action, "subject": subject, "why": why, "step": str(self.step)}
@@ -45,13 +45,15 @@ class Warrant:
             subject=subject,
         )
 
-    def _why_not(self, change: Change) -> str | None:
+    def _why_not(self, change: Change, subject: str) -> str | None:
         """Return the first reason against it. The order is from the cheapest look to the dearest."""
         now = self.clock()
         if change.state is not State.APPLYING:
             return f"{change.id} is {change.state}, not applying"
         if change.plan is None or change.plan.digest != change.digest:
             return f"the stored plan of {change.id} is not the one whose digest was approved"
+        if subject not in change.plan.resources:
+            return f"{subject} is not part of the approved plan"
         return self._terms_refuse(change, now) or self._journal_refuses() or self._lease_refuses(change, now)
 
     def _terms_refuse(self, change: Change, now: datetime) -> str | None:
