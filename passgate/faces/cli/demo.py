@@ -53,7 +53,7 @@ CHAPTERS = (
     "Passgate starts",
     "Alice asks",
     "Somebody else decides",
-    "The plan is carried out, step by step",
+    "What comes of it, step by step",
     "What the guest itself says",
     "What everybody read in Slack",
     "The record",
@@ -141,7 +141,7 @@ def _story(stage: Stage, *, is_attended: bool, keep: bool) -> Generator[Answer, 
         f"the lab {lab_took} s, Passgate's start {start_took} s, the change {change_took} s."
     )
     yield Answer(
-        ["", f"{change} is {end['state']}. {took}"],
+        ["", f"{change} is {end['state']}. {'' if not code else words.AFTERWARDS[end['state']] + ' '}{took}"],
         {
             "change": change,
             "state": end["state"],
@@ -186,7 +186,7 @@ def _decision(
     if is_attended:
         yield _said("Be Bob, and click Approve (or Deny, to see what that does):", f"  {slack.address(message)}")
         yield _said(f"In {PATIENCE_WITH_PEOPLE} s the demo clicks Approve as Bob.")
-        _wait_for_people(service, change, seen)
+        _wait_for_people(service, slack, change, seen)
     else:
         yield _said("Bob sees it here, and may click Approve or Deny:", f"  {slack.address(message)}")
     if not _decisions(seen) and slack.click_approve(message):
@@ -199,12 +199,16 @@ def _decision(
         )
 
 
-def _wait_for_people(service: Service, change: str, seen: list[Json]) -> None:
-    deadline = time.monotonic() + PATIENCE_WITH_PEOPLE
+def _wait_for_people(service: Service, slack: LabSlack, change: str, seen: list[Json]) -> None:
+    """Give people their time to click, and whoever has a dialog open the time to fill it in."""
+    started = time.monotonic()
     with waiting("") as say:
-        while not _decisions(seen) and (left := deadline - time.monotonic()) > 0:
-            say(f"waiting for your click, {left:.0f} s")
-            _news(service, change, seen, min(1.0, left))
+        while not _decisions(seen) and (passed := time.monotonic() - started) < PATIENCE:
+            left = PATIENCE_WITH_PEOPLE - passed
+            if left <= 0 and not slack.has_open_dialog():
+                return
+            say(f"waiting for your click, {left:.0f} s" if left > 0 else "waiting for the dialog that is open in Slack")
+            _news(service, change, seen, 1.0)
 
 
 def _carried_out(service: Service, change: str, seen: list[Json]) -> Generator[Answer, None, Json]:

@@ -52,6 +52,10 @@ class LabSlack:
             raise WorldError(f"Bob's click in Slack was not answered. {told['warning']}", subject="slack")
         return True
 
+    def has_open_dialog(self) -> bool:
+        """Say whether somebody has a dialog open, such as the one that asks why a change is denied."""
+        return any(self._state()["modals"].values())
+
     def thread(self, message: Json) -> Iterator[str]:
         """Yield the message and its thread as plain text, one line each."""
         state = self._state()
