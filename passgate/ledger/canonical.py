@@ -1,14 +1,14 @@
 """Turn events into the one sequence of bytes that stands for them, and back (RFC 8785).
 
-Two writers that mean the same must write the same bytes, or a hash proves nothing. So floats are refused, integers
-beyond 2**53 are refused by rfc8785, times are text with six digits and `Z`, and a key may stand only once.
+Two writers that mean the same must write the same bytes, or a hash proves nothing. So there are no floats and no
+integers beyond 2**53 (they are written as text), times are text with six digits and `Z`, and a key may stand only once.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,17 +27,26 @@ NO_PREV = bytes(32)
 FIELDS = frozenset({"actor", "at", "before", "change", "data", "prev", "seq", "type", "v"})
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-_SECRET_KEY = re.compile(
+LEFT_OUT = "[left out: it looks like a secret]"
+"""What stands in the ledger for a password, token or key that came in with the estate's own words."""
+
+_SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|secret|api_?key|private_?key|credential|(bot|app|access)_?token", re.IGNORECASE
 )
-_SECRET_VALUE = re.compile(r"xox[abeprs]-|xapp-\d|-----BEGIN [A-Z ]*PRIVATE KEY|\bBearer [\w.~+/-]{16}")
+_SECRET_TEXT = re.compile(
+    r"xox[abeprs]-[\w-]*|xapp-\d[\w-]*|\bBearer [\w.~+/-]{16,}=*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+_EXACT = 2**53 - 1
+"""The greatest whole number that every reader of JSON takes for the same."""
 
 
 def time_text(moment: datetime) -> str:
     """Write a moment as UTC text of fixed width, which sorts as the moments do."""
     if moment.tzinfo is None:
         raise RecordError(
-            f"the time {moment.isoformat()} has no zone, so nobody can say later when that was", hint="pass UTC times"
+            f"The time {moment.isoformat()} has no zone, so nobody can say later when that was.", hint="Pass UTC times."
         )
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -55,7 +64,7 @@ def canonical(value: Any) -> bytes:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise RecordError(
-            f"this can't be recorded: {error}", hint="write big numbers as text, and text as valid Unicode"
+            f"This can't be recorded: {error}.", hint="Hand over text, whole numbers, lists and mappings only."
         ) from error
 
 
@@ -82,22 +91,39 @@ def parse(body: bytes) -> Any:
     return value
 
 
-def refuse_secrets(value: Any, where: str = "data") -> None:
-    """Raise RecordError where a value is a float or looks like a secret: what is hashed in can't be taken out again."""
-    if isinstance(value, SecretStr | SecretBytes):
-        raise RecordError(f"{where} is a secret; nothing was recorded", hint="leave it out of the event")
-    if isinstance(value, float):
-        raise RecordError(f"{where} is a number with a fraction; nothing was recorded", hint="write it as text")
-    if isinstance(value, str) and _SECRET_VALUE.search(value):
-        raise RecordError(f"{where} looks like a password, token or key; nothing was recorded", hint="leave it out")
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if _SECRET_KEY.search(str(key)) and inner not in (None, "", False, True):
-                raise RecordError(f"{where}.{key} is named like a secret; nothing was recorded", hint="leave it out")
-            refuse_secrets(inner, f"{where}.{key}")
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        for index, inner in enumerate(value):
-            refuse_secrets(inner, f"{where}[{index}]")
+def is_named_like_a_secret(name: str) -> bool:
+    """Say whether a field of that name is likely to hold a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+def recordable(value: Any, where: str = "data") -> Any:
+    """Return a value as it stands in the ledger: what looks like a secret left out, odd numbers and text made plain.
+
+    What an estate calls its VMs and devices must not stop a change, so nothing that was read there is refused. Refused
+    is only what our own code declares to be a secret: what was hashed in can't be taken out again.
+    """
+    match value:
+        case SecretStr() | SecretBytes():
+            raise RecordError(
+                f"{where} is a secret. Nothing was recorded.",
+                hint="This is an error in a step or runbook: it must leave the secret out of what it reports.",
+            )
+        case str():
+            return _SECRET_TEXT.sub(LEFT_OUT, value.encode(errors="replace").decode())
+        case int() if abs(value) > _EXACT:
+            return str(value)
+        case float():
+            return str(value)
+        case Mapping():
+            return {recordable(str(key)): _field(str(key), inner, where) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [recordable(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
+    return value
+
+
+def _field(name: str, value: Any, where: str) -> Any:
+    found = recordable(value, f"{where}.{name}")
+    return LEFT_OUT if is_named_like_a_secret(name) and not isinstance(found, bool) and found else found
 
 
 def event_bytes(event: Event, seq: int, prev: bytes, before: int) -> bytes:
@@ -106,14 +132,13 @@ def event_bytes(event: Event, seq: int, prev: bytes, before: int) -> bytes:
     Part of what is hashed are its place, the hash before it (so that rows form a chain), and the place of the same
     change's event before it (so that somebody who holds one change's events alone can see that none was left out).
     """
-    refuse_secrets(event.data)
     return canonical(
         {
             "actor": {"door": event.actor.door.value, "person": event.actor.person},
             "at": time_text(event.at),
             "before": str(before),
             "change": event.change,
-            "data": event.data,
+            "data": recordable(event.data),
             "prev": prev.hex(),
             "seq": str(seq),
             "type": event.type.value,

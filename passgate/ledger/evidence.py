@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passgate.errors import RecordError
-from passgate.ledger import offline, tree
+from passgate.ledger import offline
 from passgate.ledger.canonical import canonical
+from passgate.ledger.tree import Tree
 from passgate.ledger.verify import Row
 from passgate.model.plan import Plan
 
@@ -39,7 +40,7 @@ class EvidenceData:
     change: str
     plan: Plan | None
     rows: tuple[Row, ...]
-    leaves: tuple[bytes, ...]
+    tree: Tree
     note: str
     anchors: tuple[str, ...]
 
@@ -65,8 +66,8 @@ def write_evidence(path: Path, data: EvidenceData) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise RecordError(
-            f"the evidence of {data.change} can't be written to {path}: {error.strerror}",
-            hint="check owner, mode and free space; it can be written again at any time",
+            f"The evidence of {data.change} can't be written to {path}: {error.strerror}.",
+            hint="Check owner, mode and free space; it can be written again at any time.",
         ) from error
 
 
@@ -90,7 +91,7 @@ def _files(data: EvidenceData) -> dict[str, bytes]:
         "verify.py": Path(offline.__file__).read_bytes(),
     }
     for row in data.rows:
-        proof = tree.inclusion(data.leaves, row.seq - 1)
+        proof = data.tree.inclusion(row.seq - 1)
         files[f"proofs/{row.seq}.tlog-proof"] = _proof_text(row.seq - 1, proof, data.note).encode()
     return files
 

@@ -62,6 +62,8 @@ class Evidence:
     origin: str
     digest: str
     approved_by: tuple[str, ...]
+    denied_by: tuple[str, ...]
+    pre_authorised: str
     end: str
     ended_at: str
     events: int
@@ -70,12 +72,21 @@ class Evidence:
     @property
     def words(self) -> str:
         """Say it in one paragraph."""
-        voted = ", ".join(self.approved_by) or "nobody (none was needed, or it never came to that)"
+        heard = [f"{verdict} by {', '.join(people)}" for verdict, people in self._verdicts if people]
+        if self.pre_authorised:
+            heard.append(f"allowed beforehand by the policy {self.pre_authorised!r}")
+        agreed = ", ".join(heard) or "decided on by nobody"
+        on = f", each on exactly the plan in plan.txt ({self.digest})" if self.digest else ", as no plan was made"
         return (
-            f"{self.change} ended as {self.end} at {self.ended_at}. Approved by {voted}, on the plan {self.digest}. "
-            f"All {self.events} events of it are in the ledger {self.origin}, which held {self.tree_size} events and "
-            "was signed with the given key. Not proven: that what was recorded is true, and that the ledger lives on."
+            f"{self.change} ended as {self.end} at {self.ended_at}. It was {agreed}{on}. All {self.events} events of "
+            f"it are in the ledger {self.origin}, as that was when it held {self.tree_size} events and was signed "
+            "with the given key. Not proven: that what was recorded is true, and that the ledger was not replaced "
+            "since: `passgate ledger verify` with a copy from outside shows that."
         )
+
+    @property
+    def _verdicts(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return ("approved", self.approved_by), ("denied", self.denied_by)
 
 
 # Signatures: Ed25519 after RFC 8032, section 6. It only verifies, so it need not be constant in time.
@@ -436,9 +447,24 @@ def check(path: Path, key: str) -> Evidence:
         _check_anchors(files["anchors.txt"].decode(), key, head)
     for name in sorted(set(files) - FIXED - set(proofs) - set(views)):
         raise BadEvidenceError(name, "nothing of this name belongs into an evidence file")
-    votes = tuple(sorted(person for person, verdict in told.votes.items() if verdict == "approve"))
+    approved, denied = (
+        tuple(sorted(person for person, given in told.votes.items() if given == verdict))
+        for verdict in ("approve", "deny")
+    )
     ended = next(event["at"] for event in reversed(events) if event["type"] == "change.state")
-    return Evidence(events[0]["change"], head.origin, told.digest, votes, told.state, ended, len(events), head.size)
+    policy = told.terms["policy"] if told.terms.get("pre_authorised") else ""
+    return Evidence(
+        change=events[0]["change"],
+        origin=head.origin,
+        digest=told.digest,
+        approved_by=approved,
+        denied_by=denied,
+        pre_authorised=policy,
+        end=told.state,
+        ended_at=ended,
+        events=len(events),
+        tree_size=head.size,
+    )
 
 
 @contextmanager

@@ -29,21 +29,21 @@ class Signer:
                 return cls._create(path)
             if path.stat().st_mode & 0o077:
                 raise RecordError(
-                    f"others can read the signing key {path}, so a signature would prove little",
-                    hint=f"chmod 600 {path}; if somebody may have copied it, remove it and publish the new key",
+                    f"Others can read the signing key {path}, so a signature would prove little.",
+                    hint=f"chmod 600 {path}; if somebody may have copied it, remove it and publish the new key.",
                 )
             key = serialization.load_pem_private_key(pem, password=None)
         except OSError as error:
             raise RecordError(
-                f"the signing key {path} can't be used: {error.strerror}", hint="check owner, mode and folder"
+                f"The signing key {path} can't be used: {error.strerror}.", hint="Check owner, mode and folder."
             ) from error
         except ValueError as error:
             raise RecordError(
-                f"{path} holds no private key in PEM form",
-                hint="restore it from its backup, or remove it for a new key",
+                f"{path} holds no private key in PEM form.",
+                hint="Restore it from its backup, or remove it for a new key.",
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise RecordError(f"{path} holds a key of another kind than Ed25519", hint="remove it for a new key")
+            raise RecordError(f"{path} holds a key of another kind than Ed25519.", hint="Remove it for a new key.")
         return cls(key)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Hash events into the Merkle tree of RFC 6962, and prove that one is in it or that a tree only grew."""
+"""Hash events into the Merkle tree of RFC 6962, and prove that one is in it."""
 
 from __future__ import annotations
 
@@ -54,29 +54,44 @@ def _split(size: int) -> int:
     return 1 << (size - 1).bit_length() - 1
 
 
-def inclusion(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """Return the hashes that lead from the leaf at `index` up to the root (RFC 6962, 2.1.1)."""
-    if len(leaves) == 1:
-        return ()
-    cut = _split(len(leaves))
-    left, right = leaves[:cut], leaves[cut:]
-    if index < cut:
-        return (*inclusion(left, index), root(right))
-    return (*inclusion(right, index - cut), root(left))
+class Tree:
+    """Hold a tree from a leaf on: the right edge of what is before it, and the leaves that follow.
+
+    That is enough for the root and for proofs of these leaves, however much is before them.
+    """
+
+    def __init__(self, leaves: Sequence[bytes], start: int = 0, edge: Sequence[bytes] = ()) -> None:
+        self.start = start
+        self.size = start + len(leaves)
+        self._nodes: dict[tuple[int, int], bytes] = {}
+        """Hash of each known subtree, by its first leaf and the one after its last."""
+        first = 0
+        for place, node in zip(_ones(start), edge, strict=True):
+            self._nodes[first, first + place] = node
+            first += place
+        self._nodes |= {(at, at + 1): leaf for at, leaf in enumerate(leaves, start)}
+
+    def inclusion(self, index: int) -> tuple[bytes, ...]:
+        """Return the hashes that lead from the leaf at `index` up to the root (RFC 6962, 2.1.1)."""
+        first, end = 0, self.size
+        path: list[bytes] = []
+        while end - first > 1:
+            cut = first + _split(end - first)
+            path.append(self._node(cut, end) if index < cut else self._node(first, cut))
+            first, end = (first, cut) if index < cut else (cut, end)
+        return tuple(reversed(path))
+
+    def _node(self, first: int, end: int) -> bytes:
+        found = self._nodes.get((first, end))
+        if found is None:
+            cut = first + _split(end - first)
+            found = self._nodes[first, end] = node_hash(self._node(first, cut), self._node(cut, end))
+        return found
 
 
-def consistency(leaves: Sequence[bytes], old_size: int) -> tuple[bytes, ...]:
-    """Return the hashes that prove that the tree of `old_size` leaves is the beginning of this one (2.1.2)."""
-
-    def below(part: Sequence[bytes], old: int, whole: bool) -> tuple[bytes, ...]:
-        if old == len(part):
-            return () if whole else (root(part),)
-        cut = _split(len(part))
-        if old <= cut:
-            return (*below(part[:cut], old, whole), root(part[cut:]))
-        return (*below(part[cut:], old - cut, whole=False), root(part[:cut]))
-
-    return below(leaves, old_size, whole=True) if old_size else ()
+def _ones(size: int) -> list[int]:
+    """Return the powers of two that make up a number, the greatest first: the sizes of its complete subtrees."""
+    return [1 << bit for bit in reversed(range(size.bit_length())) if size >> bit & 1]
 
 
 def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected: bytes) -> bool:
@@ -95,31 +110,3 @@ def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], expecte
             found = node_hash(found, other)
         at, last = at >> 1, last >> 1
     return not last and found == expected
-
-
-def consistent(old_size: int, old_root: bytes, size: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Say whether the proof shows that the old tree is the beginning of the new one (RFC 9162, 2.1.4.2)."""
-    if old_size == size:
-        return not proof and old_root == new_root
-    if not old_size < size or old_size < 0:
-        return False
-    if not old_size:
-        return not proof and old_root == EMPTY
-    path = list(proof) if old_size & (old_size - 1) else [old_root, *proof]
-    if not path:
-        return False
-    at, last = old_size - 1, size - 1
-    while at & 1:
-        at, last = at >> 1, last >> 1
-    old = new = path[0]
-    for other in path[1:]:
-        if not last:
-            return False
-        if at & 1 or at == last:
-            old, new = node_hash(other, old), node_hash(other, new)
-            while at and not at & 1:
-                at, last = at >> 1, last >> 1
-        else:
-            new = node_hash(new, other)
-        at, last = at >> 1, last >> 1
-    return not last and old == old_root and new == new_root

@@ -91,13 +91,16 @@ class Proven:
     def words(self) -> str:
         """Say it in one paragraph."""
         said = [f"All {self.size} events of {self.origin} hold together."]
-        said.append(f"The first {self.signed} (until {self.signed_until}) are signed.")
-        if self.anchored:
-            said.append(
-                f"A copy outside the database agrees on the first {self.anchored} (until {self.anchored_until})."
-            )
-        else:
+        everything = f"all of them (until {self.signed_until})"
+        first = f"the first {self.signed} (until {self.signed_until})"
+        said.append(f"Signed are {everything if self.signed == self.size else first}.")
+        if not self.anchored:
             said.append("No copy outside the database was given: a cut tail or an old backup would not be seen.")
+        elif self.anchored == self.signed:
+            said.append("A copy outside the database agrees.")
+        else:
+            until = f"{self.anchored} (until {self.anchored_until})"
+            said.append(f"A copy outside the database agrees on the first {until}.")
         if self.tail:
             said.append(f"The last {self.tail} (since {self.tail_since}) are not covered yet and could be rewritten.")
         said += [

@@ -21,21 +21,21 @@ WRITER_LOCK = 0x70617373
 """Key of PostgreSQL's advisory lock that makes all processes one writer ("pass")."""
 
 _CAUSES = (
-    ("disk is full", "the disk is full", "free some space; until then no change goes on"),
-    ("no space left", "the disk is full", "free some space; until then no change goes on"),
-    ("readonly", "it is read-only for this process", "check owner and mode of the file, its folder and its mount"),
-    ("read-only", "it is read-only for this process", "check owner and mode of the file, its folder and its mount"),
-    ("locked", "another process holds it for too long", "look for a stuck passgate process, then try again"),
-    ("unable to open", "its file can't be opened", "check that the folder exists and belongs to this user"),
-    ("malformed", "its file is damaged", "restore the last backup, then run `passgate ledger verify`"),
-    ("not a database", "its file is no database", "check the database setting in config/service.yaml"),
-    ("append-only", "the record is append-only and stayed as it was", "nothing may edit it; find out what tried to"),
-    ("no such table", "it has no tables yet", "start Passgate's service once: it creates them"),
-    ("undefinedtable", "it has no tables yet", "start Passgate's service once: it creates them"),
+    ("disk is full", "the disk is full", "Free some space; until then no change goes on."),
+    ("no space left", "the disk is full", "Free some space; until then no change goes on."),
+    ("readonly", "it is read-only for this process", "Check owner and mode of the file, its folder and its mount."),
+    ("read-only", "it is read-only for this process", "Check owner and mode of the file, its folder and its mount."),
+    ("locked", "another process holds it for too long", "Look for a stuck passgate process, then try again."),
+    ("unable to open", "its file can't be opened", "Check that the folder exists and belongs to this user."),
+    ("malformed", "its file is damaged", "Restore the last backup, then run `passgate ledger verify`."),
+    ("not a database", "its file is no database", "Check the database setting in config/service.yaml."),
+    ("append-only", "the record is append-only and stayed as it was", "Nothing may edit it; find out what tried to."),
+    ("no such table", "it has no tables yet", "Start Passgate's service once: it creates them."),
+    ("undefinedtable", "it has no tables yet", "Start Passgate's service once: it creates them."),
     (
         "connection",
         "no connection to the server",
-        "check that it runs and that the URL in config/service.yaml is right",
+        "Check that it runs and that the URL in config/service.yaml is right.",
     ),
 )
 
@@ -46,10 +46,10 @@ def in_words(error: SQLAlchemyError) -> RecordError:
     seen = f"{type(cause).__name__} {cause}".casefold()
     for sign, meaning, hint in _CAUSES:
         if sign in seen:
-            return RecordError(f"the database can't be used: {meaning}. Nothing was recorded or changed", hint=hint)
+            return RecordError(f"The database can't be used: {meaning}. Nothing was recorded or changed.", hint=hint)
     return RecordError(
-        f"the database can't be used ({type(cause).__name__}). Nothing was recorded or changed",
-        hint="see the log of the database, or of its disk",
+        f"The database can't be used ({type(cause).__name__}). Nothing was recorded or changed.",
+        hint="See the log of the database, or of its disk.",
     )
 
 
@@ -60,8 +60,8 @@ def open_engine(url: str) -> Engine:
         return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
         raise RecordError(
-            f"{parsed.render_as_string()} is no database that Passgate can use",
-            hint="give sqlite:///<file> or postgresql://<user>@<host>/<name>",
+            f"{parsed.render_as_string()} is no database that Passgate can use.",
+            hint="Give sqlite:///<file> or postgresql://<user>@<host>/<name> in config/service.yaml.",
         )
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _set_up_sqlite)
@@ -136,7 +136,8 @@ class Database:
                 Path(self.engine.url.database).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise RecordError(
-                    f"the folder of the database can't be made: {error.strerror}", hint="check owner and mode above it"
+                    f"The folder of the database can't be made: {error.strerror}.",
+                    hint="Check owner and mode above it.",
                 ) from error
 
     def has_tables(self) -> bool:

@@ -14,12 +14,15 @@ from passgate.errors import RecordError
 from passgate.ledger.canonical import NO_PREV, event_bytes, read_event, time_text
 from passgate.ledger.note import BadNoteError, Checkpoint, VerifierKey, anchor_line, anchored_note, open_checkpoint
 from passgate.ledger.signer import Signer
-from passgate.ledger.tree import edge_root, grow, leaf_hash
+from passgate.ledger.tree import Tree, edge_root, grow, leaf_hash
 from passgate.ledger.verify import Row
 from passgate.model.change import Event, EventType, RecordedEvent, State
 from passgate.store.tables import checkpoints, ledger
 
 HASH = 32
+
+TAIL = 1024
+"""Bytes at the end of the anchor file that hold its newest head."""
 
 SIGNED = frozenset({EventType.DECISION, EventType.STEP_OUTCOME, EventType.UNDO_OUTCOME, EventType.EVIDENCE})
 """Events after which the head is signed, besides the end of a change: what nobody may take back unseen."""
@@ -42,9 +45,13 @@ def wants_signature(connection: Connection, events: Sequence[Event]) -> bool:
     """Say whether the head is signed after these events; the very first one is, so that no ledger is without a head."""
     if not events:
         return False
-    return any(
-        event.type in SIGNED or (event.type is EventType.STATE and State(event.data["to"]).is_end) for event in events
-    ) or not connection.scalar(select(func.count()).select_from(checkpoints))
+    return (
+        any(
+            event.type in SIGNED or (event.type is EventType.STATE and State(event.data["to"]).is_end)
+            for event in events
+        )
+        or connection.scalar(select(checkpoints.c.size).limit(1)) is None
+    )
 
 
 def rows(connection: Connection, change: str | None = None) -> tuple[Row, ...]:
@@ -56,15 +63,34 @@ def rows(connection: Connection, change: str | None = None) -> tuple[Row, ...]:
     return tuple(Row(row.seq, row.change, row.prev_hash, row.leaf_hash, row.body) for row in found)
 
 
-def leaves(connection: Connection, size: int) -> tuple[bytes, ...]:
-    """Return the leaf hashes of the first `size` events."""
-    query = select(ledger.c.leaf_hash).where(ledger.c.seq <= size).order_by(ledger.c.seq)
-    return tuple(connection.scalars(query))
+def tree_since(connection: Connection, seq: int, size: int) -> Tree:
+    """Return the tree over the first `size` events, as far as proofs from event `seq` on need it.
+
+    It starts at the last head that was signed before that event, so that it costs the same in a ledger of any size.
+    """
+    start = connection.execute(
+        select(checkpoints.c.size, checkpoints.c.edge)
+        .where(checkpoints.c.size < seq)
+        .order_by(checkpoints.c.size.desc())
+        .limit(1)
+    ).first()
+    known, edge = (start.size, _hashes(start.edge)) if start else (0, ())
+    query = select(ledger.c.leaf_hash).where(ledger.c.seq > known, ledger.c.seq <= size).order_by(ledger.c.seq)
+    return Tree(tuple(connection.scalars(query)), known, edge)
+
+
+def newest_head(connection: Connection) -> str | None:
+    """Return the largest signed head."""
+    return connection.scalar(select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1))
 
 
 def heads(connection: Connection) -> tuple[str, ...]:
     """Return all signed heads, the smallest first."""
     return tuple(connection.scalars(select(checkpoints.c.note).order_by(checkpoints.c.size)))
+
+
+def _hashes(joined: bytes) -> tuple[bytes, ...]:
+    return tuple(joined[cut : cut + HASH] for cut in range(0, len(joined), HASH))
 
 
 class Signed(NamedTuple):
@@ -89,26 +115,33 @@ def sign_head(connection: Connection, signer: Signer, origin: str, anchored: Che
             head = open_checkpoint(last.note, [key])
         except BadNoteError as error:
             raise RecordError(
-                f"the last signed head of the ledger (size {last.size}) does not hold under this key: {error}",
-                hint="run `passgate ledger verify`; if the key was replaced, bring the old one back",
+                f"The last signed head of the ledger ({last.size} events) does not hold under this key: {error}. "
+                "Nothing was signed or recorded.",
+                hint="Run `passgate ledger verify`; if the key was replaced, bring the old one back.",
             ) from error
-        size, edge = last.size, tuple(last.edge[cut : cut + HASH] for cut in range(0, len(last.edge), HASH))
+        size, edge = last.size, _hashes(last.edge)
         if (head.origin, head.size, head.root) != (origin, size, edge_root(edge)) or len(edge) != size.bit_count():
-            raise RecordError("the last signed head of the ledger was altered", hint="run `passgate ledger verify`")
+            raise RecordError(
+                "The last signed head of the ledger was altered. Nothing was signed or recorded.",
+                hint="Run `passgate ledger verify`, and find out who can write to the database.",
+            )
     new = connection.execute(
         select(ledger.c.seq, ledger.c.leaf_hash, ledger.c.body).where(ledger.c.seq > size).order_by(ledger.c.seq)
     ).all()
     if anchored and anchored.size > size + len(new):
         raise RecordError(
-            f"the ledger holds {size + len(new)} events, but {anchored.size} were signed before: it was cut, or an "
-            "old backup was restored. Nothing was signed or recorded",
-            hint="restore the newest backup, then run `passgate ledger verify`",
+            f"The ledger holds {size + len(new)} events, but {anchored.size} were signed before: it was cut, or an "
+            "old backup was restored. Nothing was signed or recorded.",
+            hint="Restore the newest backup, then run `passgate ledger verify`.",
         )
     if not new:
         return None
     for row in new:
         if row.seq != size + 1:
-            raise RecordError(f"the ledger lacks event {size + 1}", hint="run `passgate ledger verify`")
+            raise RecordError(
+                f"The ledger lacks event {size + 1}. Nothing was signed or recorded.",
+                hint="Run `passgate ledger verify`, then restore the newest backup.",
+            )
         edge = grow(edge, size, row.leaf_hash)
         size = row.seq
     at = read_event(new[-1].body, new[-1].leaf_hash).at
@@ -159,7 +192,7 @@ class AnchorFile:
 
     def newest(self, key: VerifierKey) -> Checkpoint | None:
         """Return the largest head among the last few lines; writers may have swapped the order of neighbours."""
-        return max((head for _, head in self.heads(key, tail=1024)), key=lambda head: head.size, default=None)
+        return max((head for _, head in self.heads(key, tail=TAIL)), key=lambda head: head.size, default=None)
 
     def require_writable(self) -> None:
         """Raise RecordError where a line could not be appended, before anything is committed."""
@@ -185,6 +218,6 @@ class AnchorFile:
 
     def _unusable(self, error: OSError) -> RecordError:
         return RecordError(
-            f"the anchor file {self.path} can't be used: {error.strerror}. Nothing was recorded or changed",
-            hint="check owner, mode and free space; signed heads must reach a place outside the database",
+            f"The anchor file {self.path} can't be used: {error.strerror}. Nothing was recorded or changed.",
+            hint="Check owner, mode and free space; signed heads must reach a place outside the database.",
         )

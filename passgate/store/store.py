@@ -18,8 +18,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
-from passgate.errors import ConflictError, RecordError, UnknownNameError
-from passgate.ledger.canonical import read_event, time_text
+from passgate.errors import ConflictError, InputError, RecordError, UnknownNameError
+from passgate.ledger.canonical import LEFT_OUT, is_named_like_a_secret, read_event, recordable, time_text
 from passgate.ledger.evidence import EvidenceData
 from passgate.ledger.note import Checkpoint, VerifierKey
 from passgate.ledger.signer import Signer
@@ -82,6 +82,8 @@ class Store:
         self, runbook: str, ask: dict[str, Any], requester: Actor, reason: str, ticket: str | None, at: datetime
     ) -> Change:
         """File a new change under the next free id."""
+        _refuse_secrets(reason=reason, ticket=ticket)
+        _refuse_secret_fields(ask)
         with self._writing() as write:
             number = 1 + (write.connection.scalar(select(changes.c.number).order_by(changes.c.number.desc())) or 0)
             change_id = f"CHG-{number:04}"
@@ -126,7 +128,7 @@ class Store:
         with self._writing() as write:
             change = _change_in(write.connection, change_id)
             if change.state is not State.REQUESTED:
-                raise ConflictError(f"{change_id} is {change.state} and has its plan already", subject=change_id)
+                raise ConflictError(f"{change_id} is {change.state} and has its plan already.", subject=change_id)
             write.connection.execute(
                 update(changes)
                 .where(changes.c.id == change_id)
@@ -151,13 +153,15 @@ class Store:
         outcome: str | None = None,
     ) -> Change:
         """Move a change to a state that may follow its own; ConflictError when it moved on meanwhile."""
+        if actor.door is not Door.ENGINE:
+            _refuse_secrets(reason=why)
         with self._writing() as write:
             change = _change_in(write.connection, change_id)
             if to not in TRANSITIONS[change.state]:
                 follow = ", ".join(sorted(TRANSITIONS[change.state])) or "nothing: it has ended"
                 raise ConflictError(
-                    f"{change_id} is {change.state} and can't become {to}",
-                    hint=f"from {change.state} may follow {follow}",
+                    f"{change_id} is {change.state} and can't become {to}. It stayed as it was.",
+                    hint=f"From {change.state} may follow {follow}.",
                     subject=change_id,
                 )
             values: dict[str, Any] = {"state": to.value}
@@ -175,6 +179,7 @@ class Store:
 
     def decide(self, decision: Decision, actor: Actor) -> bool:
         """Record a decision; False when this very one is there already, as after a second click."""
+        _refuse_secrets(reason=decision.reason)
         with self._writing() as write:
             change = _change_in(write.connection, decision.change)
             before = write.connection.execute(
@@ -188,18 +193,20 @@ class Store:
                 return False
             if before:
                 raise ConflictError(
-                    f"{decision.person} decided on {change.id} before: {before.verdict}",
-                    hint="a decision stays as it was given; withdraw the change to stop it",
+                    f"{decision.person} decided on {change.id} before: {before.verdict}. That stays as it is.",
+                    hint="Before the first step the change can be withdrawn: `passgate withdraw`.",
                     subject=change.id,
                 )
             if change.state not in {State.PLANNED, State.WAITING}:
                 raise ConflictError(
-                    f"{change.id} is {change.state} and waits for no decision", hint="nothing to do", subject=change.id
+                    f"{change.id} is {change.state} and waits for no decision. Nothing was recorded.",
+                    hint=f"`passgate show {change.id}` says how it came to that.",
+                    subject=change.id,
                 )
             if decision.digest != change.digest:
                 raise ConflictError(
-                    f"this decision is on another plan of {change.id} than the current one, and was not recorded",
-                    hint="look at the current plan, then decide on that",
+                    f"This decision is on another plan than the current one of {change.id}. Nothing was recorded.",
+                    hint=f"Look at the current plan (`passgate show {change.id}`), then decide on that.",
                     subject=change.id,
                 )
             values = decision.model_dump() | {"verdict": decision.verdict.value}
@@ -254,9 +261,11 @@ class Store:
         with self._writing() as write:
             entry = next((entry for entry in _journal_in(write.connection, change_id) if entry.index == index), None)
             if entry is None:
-                raise UnknownNameError(f"{change_id} has no step {index} in its journal", subject=change_id)
+                raise UnknownNameError(f"{change_id} has no step {index} in its journal.", subject=change_id)
             if event.change != change_id:
-                raise RecordError(f"an event of {event.change} can't stand for a step of {change_id}")
+                raise RecordError(
+                    f"An event of {event.change} can't stand for a step of {change_id}. Nothing was recorded."
+                )
             now = entry.model_copy(
                 update={
                     "state": state,
@@ -287,8 +296,8 @@ class Store:
             for row in there.values():
                 if row.change not in {None, change_id} and row.until > at:
                     raise ConflictError(
-                        f"{row.resource} is being changed by {row.change}",
-                        hint=f"wait until {row.change} has ended; without a sign of life its lease ends {row.until}",
+                        f"{row.resource} is being changed by {row.change}.",
+                        hint=f"Wait until {row.change} has ended; if it died, its lease ends at {row.until:%H:%M} UTC.",
                         subject=row.resource,
                     )
             granted: dict[str, int] = {}
@@ -364,20 +373,20 @@ class Store:
         with self._writing(sign=True) as write:
             change = _change_in(write.connection, change_id)
         with self._database.reading() as connection:
-            notes = record.heads(connection)
-            if not notes:
+            note = record.newest_head(connection)
+            if note is None:
                 raise RecordError(
-                    "there is no signed head of the ledger, so there is no evidence",
-                    hint="write the evidence where the signing key is: in Passgate's service",
+                    "There is no signed head of the ledger, so there is no evidence.",
+                    hint="Write the evidence where the signing key is: in Passgate's service.",
                 )
-            size = Checkpoint.of(notes[-1].rpartition("\n\n")[0] + "\n").size
+            size = Checkpoint.of(note.rpartition("\n\n")[0] + "\n").size
             rows = tuple(row for row in record.rows(connection, change_id) if row.seq <= size)
             return EvidenceData(
                 change=change_id,
                 plan=change.plan,
                 rows=rows,
-                leaves=record.leaves(connection, size),
-                note=notes[-1],
+                tree=record.tree_since(connection, rows[0].seq, size),
+                note=note,
                 anchors=self._copies(range(rows[0].seq, size + 1)),
             )
 
@@ -470,7 +479,11 @@ class Store:
                 self._anchors.append(head)
             except OSError as error:
                 # The events are committed and signed; the next head that reaches the file covers these as well.
-                log.warning("a signed head of the ledger did not reach %s: %s", self._anchors.path, error.strerror)
+                log.warning(
+                    "A signed head of the ledger did not reach %s: %s. The next one covers it as well.",
+                    self._anchors.path,
+                    error.strerror,
+                )
         if write.events:
             for listener in self.listeners:
                 listener()
@@ -489,6 +502,27 @@ class _Write:
         return recorded
 
 
+def _refuse_secrets(**said: str | None) -> None:
+    """Refuse at the door what a person typed and can say otherwise; what was read in the estate is never refused."""
+    for field, text in said.items():
+        if text and LEFT_OUT in recordable(text):
+            raise InputError(
+                f"The {field} holds what looks like a password, token or key. Nothing was recorded.",
+                hint="Say it without: what is in the record can't be taken out again.",
+                subject=field,
+            )
+
+
+def _refuse_secret_fields(ask: dict[str, Any]) -> None:
+    for field, value in ask.items():
+        if value and is_named_like_a_secret(field):
+            raise InputError(
+                f"The field {field} is named like a secret. Nothing was recorded.",
+                hint="A runbook must not ask for secrets; give it a reference to where the secret is kept.",
+                subject=field,
+            )
+
+
 def _sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
@@ -498,8 +532,8 @@ def _change_in(connection: Connection, change_id: str) -> Change:
     if row is None:
         newest = connection.scalar(select(changes.c.id).order_by(changes.c.number.desc()).limit(1))
         raise UnknownNameError(
-            f"there is no change {change_id}",
-            hint=f"the newest is {newest}; `passgate list` shows them" if newest else "no change was requested yet",
+            f"There is no change {change_id}.",
+            hint=f"The newest is {newest}; `passgate list` shows them." if newest else "No change was requested yet.",
             subject=change_id,
         )
     return _change(row)

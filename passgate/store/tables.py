@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Column, Dialect, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import Column, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
@@ -28,6 +28,21 @@ class Utc(TypeDecorator[datetime]):
         return None if value is None else time_of(value)
 
 
+class Words(TypeDecorator[str]):
+    """Keep text that may come from anywhere: what PostgreSQL or UTF-8 can't hold must not stop a change."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - the base class names it
+        """Replace NUL characters and halves of characters."""
+        return (
+            None
+            if value is None
+            else value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+        )
+
+
 metadata = MetaData()
 
 changes = Table(
@@ -39,8 +54,8 @@ changes = Table(
     Column("ask", Text, nullable=False),
     Column("person", Text, nullable=False),
     Column("door", String(16), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("ticket", Text),
+    Column("reason", Words, nullable=False),
+    Column("ticket", Words),
     Column("state", String(16), nullable=False, index=True),
     Column("created_at", Utc, nullable=False),
     Column("plan", Text),
@@ -50,7 +65,7 @@ changes = Table(
     Column("execute_by", Utc),
     Column("flow_run", String(80), unique=True),
     Column("ended_at", Utc),
-    Column("outcome", Text, nullable=False),
+    Column("outcome", Words, nullable=False),
 )
 
 # The foreign keys say what belongs to what; none cascades, so that nothing of a record goes when something else does.
@@ -60,11 +75,11 @@ journal = Table(
     Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
     Column("index", Integer, primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("title", Text, nullable=False),
+    Column("title", Words, nullable=False),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("saw", Text, nullable=False),
-    Column("error", Text, nullable=False),
+    Column("saw", Words, nullable=False),
+    Column("error", Words, nullable=False),
     Column("started_at", Utc),
     Column("ended_at", Utc),
 )
@@ -77,7 +92,7 @@ decisions = Table(
     Column("person", String(64), primary_key=True),
     Column("door", String(16), nullable=False),
     Column("verdict", String(16), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("at", Utc, nullable=False),
 )
 
@@ -113,7 +128,7 @@ inbox = Table(
     Column("key", String(255), primary_key=True),
     Column("payload", Text, nullable=False),
     Column("at", Utc, nullable=False),
-    Column("outcome", Text),
+    Column("outcome", Words),
     Column("done_at", Utc),
 )
 
@@ -129,10 +144,11 @@ ledger = Table(
     "ledger",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("change", String(32), nullable=False, index=True),
+    Column("change", String(32), nullable=False),
     Column("prev_hash", LargeBinary(32), nullable=False, unique=True),
-    Column("leaf_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("leaf_hash", LargeBinary(32), nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Index("ix_ledger_change_seq", "change", "seq"),
 )
 
 checkpoints = Table(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from passgate.errors import ConflictError, RecordError
+from passgate.errors import ConflictError, InputError, RecordError
 from passgate.ledger.evidence import BadEvidence, Evidence, verify_evidence, write_evidence
 from passgate.ledger.verify import Proven
 from passgate.model.change import State
@@ -54,7 +54,7 @@ def test_a_decision_counts_once_and_only_on_the_current_plan(tmp_path: Path) -> 
 def test_nothing_changes_when_it_can_not_be_recorded(tmp_path: Path) -> None:
     """A secret in the ask, or a ledger that can't be written, leaves no change behind."""
     store = open_store(tmp_path)
-    with pytest.raises(RecordError, match="named like a secret"):
+    with pytest.raises(InputError, match="named like a secret"):
         store.file_change("usb-attach", {"password": "canary"}, ALICE, "", None, AT)
     change = waiting_change(store)
     with sqlite3.connect(tmp_path / "passgate.db") as raw:

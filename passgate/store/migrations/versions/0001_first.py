@@ -96,10 +96,9 @@ def _create_tables() -> None:
         sa.Column("leaf_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
-        sa.UniqueConstraint("leaf_hash"),
         sa.UniqueConstraint("prev_hash"),
     )
-    op.create_index(op.f("ix_ledger_change"), "ledger", ["change"], unique=False)
+    op.create_index("ix_ledger_change_seq", "ledger", ["change", "seq"], unique=False)
     op.create_table(
         "tokens",
         sa.Column("sha256", sa.String(length=64), nullable=False),
