@@ -42,9 +42,9 @@ class ApiVersion(Check):
     source: ClassVar[str] = "measured on pyVmomi (reference vSphere 0.1)"
     hint: ClassVar[str] = "Update vCenter."
 
-    kind_of: ControllerKind
+    controller: ControllerKind
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Compare the API version."""
         numbers = tuple(int(part) for part in site.api_version.split(".")[:2] if part.isdigit())
-        return numbers >= OLDEST_API[self.kind_of], f"{site.site} speaks API {site.api_version}"
+        return numbers >= OLDEST_API[self.controller], f"{site.site} speaks API {site.api_version}"

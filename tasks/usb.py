@@ -30,38 +30,38 @@ class AddController(Step):
     """Add a virtual USB controller to a VM."""
 
     vm: VmId
-    kind_of: ControllerKind
+    controller: ControllerKind
 
     @property
     def title(self) -> str:
         """Say what is done."""
-        return f"Add a {self.kind_of.label} controller to {self.vm.name}"
+        return f"Add a {self.controller.label} controller to {self.vm.name}"
 
     def effect(self, site: Inventory) -> Effect:
         """Need nothing when the VM has one; at most one of a kind exists."""
         vm = site.vm(self.vm.uuid)
-        if vm.controller(self.kind_of):
-            return Effect.nothing(f"{vm.name} has a {self.kind_of.label} controller", site)
-        added = (*vm.controllers, UsbController(kind=self.kind_of, key=0))
+        if vm.controller(self.controller):
+            return Effect.nothing(f"{vm.name} has a {self.controller.label} controller", site)
+        added = (*vm.controllers, UsbController(kind=self.controller, key=0))
         return Effect(
             needed=True,
-            before=f"{vm.name} has no {self.kind_of.label} controller",
+            before=f"{vm.name} has no {self.controller.label} controller",
             after=f"{vm.name} has one",
             then=site.with_vm(vm.model_copy(update={"controllers": added})),
         )
 
     def apply(self, systems: Systems) -> None:
         """Add it, unless it is there."""
-        if systems.vsphere.vm(self.vm).controller(self.kind_of) is None:
-            systems.vsphere.add_usb_controller(self.vm, self.kind_of)
+        if systems.vsphere.vm(self.vm).controller(self.controller) is None:
+            systems.vsphere.add_usb_controller(self.vm, self.controller)
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the VM's configuration."""
-        return _has_controller(systems, self.vm, self.kind_of, wanted=True)
+        return _has_controller(systems, self.vm, self.controller, wanted=True)
 
     def undo(self) -> Step:
         """Remove it again."""
-        return RemoveController(self.vm, self.kind_of)
+        return RemoveController(self.vm, self.controller)
 
 
 @dataclass(frozen=True)
@@ -69,38 +69,38 @@ class RemoveController(Step):
     """Remove a virtual USB controller; all devices on it must be gone first (article, virtual USB controller)."""
 
     vm: VmId
-    kind_of: ControllerKind
+    controller: ControllerKind
 
     @property
     def title(self) -> str:
         """Say what is done."""
-        return f"Remove the {self.kind_of.label} controller of {self.vm.name}"
+        return f"Remove the {self.controller.label} controller of {self.vm.name}"
 
     def effect(self, site: Inventory) -> Effect:
         """Need nothing when the VM has none."""
         vm = site.vm(self.vm.uuid)
-        if vm.controller(self.kind_of) is None:
-            return Effect.nothing(f"{vm.name} has no {self.kind_of.label} controller", site)
-        left = tuple(one for one in vm.controllers if one.kind is not self.kind_of)
+        if vm.controller(self.controller) is None:
+            return Effect.nothing(f"{vm.name} has no {self.controller.label} controller", site)
+        left = tuple(one for one in vm.controllers if one.kind is not self.controller)
         return Effect(
             needed=True,
-            before=f"{vm.name} has a {self.kind_of.label} controller",
+            before=f"{vm.name} has a {self.controller.label} controller",
             after=f"{vm.name} has none",
             then=site.with_vm(vm.model_copy(update={"controllers": left})),
         )
 
     def apply(self, systems: Systems) -> None:
         """Remove it, unless it is gone."""
-        if systems.vsphere.vm(self.vm).controller(self.kind_of) is not None:
-            systems.vsphere.remove_usb_controller(self.vm, self.kind_of)
+        if systems.vsphere.vm(self.vm).controller(self.controller) is not None:
+            systems.vsphere.remove_usb_controller(self.vm, self.controller)
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the VM's configuration."""
-        return _has_controller(systems, self.vm, self.kind_of, wanted=False)
+        return _has_controller(systems, self.vm, self.controller, wanted=False)
 
     def undo(self) -> Step:
         """Add it again."""
-        return AddController(self.vm, self.kind_of)
+        return AddController(self.vm, self.controller)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class AddDevice(Step):
 
     vm: VmId
     device: UsbId
-    kind_of: ControllerKind
+    controller: ControllerKind
     vmotion: bool = False
 
     @property
@@ -138,7 +138,7 @@ class AddDevice(Step):
     def apply(self, systems: Systems) -> None:
         """Find the device anew and add it, unless the VM has it."""
         device = self._found(systems)
-        systems.vsphere.add_usb_device(self.vm, device, self.kind_of, vmotion=self.vmotion)
+        systems.vsphere.add_usb_device(self.vm, device, self.controller, vmotion=self.vmotion)
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the VM's configuration; while the VM runs, the device must also be connected and be the right one."""
@@ -156,7 +156,7 @@ class AddDevice(Step):
 
     def undo(self) -> Step:
         """Remove it again."""
-        return RemoveDevice(self.vm, self.device, self.kind_of, self.vmotion)
+        return RemoveDevice(self.vm, self.device, self.controller, self.vmotion)
 
     def _found(self, systems: Systems) -> HostUsbDevice:
         return find(systems.vsphere.usb_devices(self.device.host), self.device)
@@ -168,7 +168,7 @@ class RemoveDevice(Step):
 
     vm: VmId
     device: UsbId
-    kind_of: ControllerKind = ControllerKind.XHCI
+    controller: ControllerKind = ControllerKind.XHCI
     vmotion: bool = False
 
     @property
@@ -204,7 +204,7 @@ class RemoveDevice(Step):
 
     def undo(self) -> Step:
         """Add it again as it was."""
-        return AddDevice(self.vm, self.device, self.kind_of, self.vmotion)
+        return AddDevice(self.vm, self.device, self.controller, self.vmotion)
 
     def _known(self, systems: Systems) -> UsbId:
         """Return the device with its path; one that was planned without is looked for, as it may have one now."""

@@ -62,13 +62,13 @@ class HardwareVersion(Check):
     hint: ClassVar[str] = "Upgrade the VM's hardware version while it is off; that can't be taken back."
 
     vm: Vm
-    kind_of: ControllerKind
+    controller: ControllerKind
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Compare the VM's version with what the controller needs."""
-        needed = XHCI_HARDWARE_VERSION if self.kind_of is ControllerKind.XHCI else USB_HARDWARE_VERSION
+        needed = XHCI_HARDWARE_VERSION if self.controller is ControllerKind.XHCI else USB_HARDWARE_VERSION
         has = self.vm.hardware_version
-        return has >= needed, f"{self.vm.name} has version {has}, a {self.kind_of.label} controller needs {needed}"
+        return has >= needed, f"{self.vm.name} has version {has}, a {self.controller.label} controller needs {needed}"
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ class GuestHasDriver(Check):
     hint: ClassVar[str] = "Use a device that runs at USB 2 speed, or a newer guest."
 
     vm: Vm
-    kind_of: ControllerKind
+    controller: ControllerKind
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Compare the guest with the oldest that has a driver."""
-        if self.kind_of is not ControllerKind.XHCI:
-            return True, f"a {self.kind_of.label} controller needs no special driver"
+        if self.controller is not ControllerKind.XHCI:
+            return True, f"a {self.controller.label} controller needs no special driver"
         said = self.vm.guest_name or self.vm.guest_id or "a guest that is not named"
         kernel = f", kernel {self.vm.guest_version}" if self.vm.guest_version else ""
         return has_xhci_driver(self.vm), f"{self.vm.name} runs {said}{kernel}"
@@ -104,21 +104,25 @@ class ControllerFits(Check):
     hint: ClassVar[str] = "Remove a USB controller that is not needed, its devices first."
 
     vm: Vm
-    kind_of: ControllerKind
+    controller: ControllerKind
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Count what is there, and read the limit from the host's own options."""
         options = self.vm.options
         if options is not None and not options.usb_supported:
             return False, f"{self.vm.host.name} offers no USB to VMs of hardware version {self.vm.hardware_version}"
-        if self.vm.controller(self.kind_of):
-            return True, f"{self.vm.name} has a {self.kind_of.label} controller already"
+        if self.vm.controller(self.controller):
+            return True, f"{self.vm.name} has a {self.controller.label} controller already"
         limit = (
-            None if options is None else options.max_xhci if self.kind_of is ControllerKind.XHCI else options.max_ehci
+            None
+            if options is None
+            else options.max_xhci
+            if self.controller is ControllerKind.XHCI
+            else options.max_ehci
         )
         has = len(self.vm.controllers)
         fits = has < CONTROLLERS_PER_VM and (limit is None or limit >= 1)
-        allowed = "" if limit is None else f"; the host allows {limit} of kind {self.kind_of.label}"
+        allowed = "" if limit is None else f"; the host allows {limit} of kind {self.controller.label}"
         return fits, f"{self.vm.name} has {has} USB controllers{allowed}"
 
 
