@@ -44,7 +44,7 @@ wheel: $(VENV)/dev ## Build the wheel into dist/
 demo-wheel: wheel ## Run the demo from the wheel, alone in an empty virtual environment
 	rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
 	build/wheel-venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
-	mkdir -p build/wheel-demo && cd build/wheel-demo && rm -rf .passgate && ../wheel-venv/bin/passgate demo
+	cd "$$(mktemp -d)" && $(CURDIR)/build/wheel-venv/bin/passgate demo  # outside, or it would take the checkout's flows
 
 clean: ## Remove what was installed, built and measured
 	rm -rf $(VENV) build dist benchmarks/out/*.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
