@@ -183,6 +183,27 @@ def test_a_change_waits_while_nothing_can_be_recorded_and_goes_on_after(house: H
     assert house.lab.control.vm("win-01")["power"] == "poweredOn"
 
 
+def test_a_decision_that_can_not_be_anchored_is_not_taken(house: House) -> None:
+    """The file outside the database can't be written: who decides is told so, and nothing of it counts."""
+    change = house.request()
+    house.suspended(change)
+    anchors, aside = house.home / "anchors.log", house.home / "anchors.aside"
+    anchors.rename(aside)
+    anchors.mkdir()
+    try:
+        told = house.passgate("approve", change.id, person="bob")
+    finally:
+        anchors.rmdir()
+        aside.rename(anchors)
+    assert told.returncode == 7, told.stdout + told.stderr
+    assert "anchors.log" in told.stderr
+    assert house.store.decisions(change.id) == ()
+    assert house.touched() == []
+
+    assert house.passgate("approve", change.id, person="bob").returncode == 0
+    assert house.ends(change).state is State.DONE
+
+
 def _is_whole(house: House, channel: Channel, thread: list[str], change: str) -> None:
     """Check that the thread tells each step's begin and end once, in the journal's order."""
     told = house.store.journal(change)
