@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 import sys
@@ -13,11 +15,15 @@ from typing import Any
 from cyclopts import App
 
 from passgate import errors
+from passgate.engine.catalogue import load
+from passgate.engine.steps import Check, Runbook
 from passgate.errors import PassgateError
 from passgate.faces.cli.main import build
 from passgate.faces.cli.words import AFTERWARDS
 from passgate.model.change import EXIT_CODES, TRANSITIONS, State
+from passgate.model.plan import Severity
 from passgate.settings.load import FILES
+from passgate.settings.place import content
 from passgate.settings.shape import Policy, Settings
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -91,6 +97,42 @@ def states() -> str:
     return "\n".join([*lines, "", STEPS])
 
 
+def checks() -> str:
+    """Return the page of all checks that the runbooks make, from the checks themselves."""
+    runs: dict[type[Check], list[str]] = {}
+    for slug, runbook in load(content()).items():
+        for check in checks_of(runbook):
+            runs.setdefault(check, []).append(slug)
+    lines = ["# Checks", "", MARK, CHECKS]
+    for check in sorted(runs, key=lambda one: one.code):
+        lines += [f"## {check.code}", "", f"{check.rule}.", "", f"- Not met: {UNMET[check.severity]}"]
+        lines += [
+            f"- What to do: {check.hint}",
+            f"- Runbooks: {', '.join(runs[check])}",
+            f"- Source: {check.source}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def checks_of(runbook: Runbook[Any]) -> set[type[Check]]:
+    """Return the checks that a runbook names, those too that only some asks lead to."""
+    module = inspect.getmodule(runbook.procedure)
+    names = [
+        node for node in ast.walk(ast.parse(inspect.getsource(runbook.procedure))) if isinstance(node, ast.Attribute)
+    ]
+    found = [getattr(getattr(module, ast.unparse(one.value), None), one.attr, None) for one in names]
+    return {one for one in found if isinstance(one, type) and issubclass(one, Check)}
+
+
+CHECKS = """\
+Every requirement and limit of a procedure is a check. All of them are looked at on paper before a change is filed, and
+again right before it begins; `passgate plan` shows what each saw. A code means the same rule for ever.
+"""
+UNMET = {
+    Severity.STOP: "the change is refused. No decision overrides that.",
+    Severity.WARNING: "those who decide are shown it with the plan, and their decision covers it.",
+}
 EARLY = {State.REQUESTED: "It is filed, and being planned.", State.PLANNED: "It has a plan, and policy looks at it."}
 STEPS = """\
 ## States of a step
@@ -176,7 +218,9 @@ def _first_line(kind: type) -> str:
     return re.sub(r"\s+", " ", (kind.__doc__ or "").strip().split("\n\n")[0])
 
 
-PAGES = {"cli.md": command_line, "config.md": config, "exit-codes.md": exit_codes, "states.md": states}
+PAGES = {
+    "checks.md": checks, "cli.md": command_line, "config.md": config, "exit-codes.md": exit_codes, "states.md": states,
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
