@@ -174,10 +174,11 @@ REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 
 
 @contextmanager
-def spoken(doing: str, subject: str) -> Iterator[None]:
+def spoken(doing: str, subject: str, at: str = "") -> Iterator[None]:
     """Raise Passgate's errors for everything that vSphere or the network raise inside.
 
-    `doing` goes on after "could not": `spoken("power on win-01", "win-01")`.
+    `doing` goes on after "could not": `spoken("power on win-01", "win-01")`. `at` is the vCenter's address, where
+    `doing` does not name it.
     """
     try:
         yield
@@ -186,7 +187,7 @@ def spoken(doing: str, subject: str) -> Iterator[None]:
     except vmodl.MethodFault as fault:
         raise of_fault(fault, doing, subject) from fault
     except BROKEN as broken:
-        raise of_broken(broken, doing, subject) from broken
+        raise of_broken(broken, doing, subject, at) from broken
 
 
 def of_fault(fault: Any, doing: str, subject: str) -> PassgateError:
@@ -214,7 +215,7 @@ def details(fault: Any) -> tuple[str, ...]:
     )
 
 
-def of_broken(broken: BaseException, doing: str, subject: str) -> PassgateError:
+def of_broken(broken: BaseException, doing: str, subject: str, at: str = "") -> PassgateError:
     """Return the error for a connection that was not made, not trusted, or broke."""
     log.warning("could not %s: %s: %s", doing, type(broken).__name__, broken)
     if isinstance(broken, ssl.SSLCertVerificationError):
@@ -223,7 +224,7 @@ def of_broken(broken: BaseException, doing: str, subject: str) -> PassgateError:
         )
         return TrustError(f"Could not {doing}: its certificate {what}. Nothing was sent.", hint=hint, subject=subject)
     return UnreachableError(
-        f"Could not {doing}: {reason(broken)}.",
+        f"Could not {doing}{f' from vCenter {at}' if at else ''}: {reason(broken)}.",
         hint="Check that vCenter runs and that this machine reaches it, then read the state before trying again.",
         subject=subject,
     )

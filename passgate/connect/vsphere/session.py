@@ -133,7 +133,7 @@ class Session:
 
         `doing` and `subject` are the words of the error, should there be one.
         """
-        with spoken(doing, subject):
+        with spoken(doing, subject, self.address):
             content, login = self.content, self._login
             try:
                 return ask(content)
