@@ -224,7 +224,7 @@ def of_broken(broken: BaseException, doing: str, subject: str, at: str = "") -> 
         )
         return TrustError(f"Could not {doing}: its certificate {what}. Nothing was sent.", hint=hint, subject=subject)
     return UnreachableError(
-        f"Could not {doing}{f' from vCenter {at}' if at else ''}: {reason(broken)}.",
+        f"Could not {doing}{f' through vCenter {at}' if at else ''}: {reason(broken)}.",
         hint="Check that vCenter runs and that this machine reaches it, then read the state before trying again.",
         subject=subject,
     )
