@@ -54,7 +54,7 @@ def _runbooks(content: Path) -> dict[str, Runbook[Any]]:
         if file.stem.startswith("_"):
             continue
         slug = file.stem.replace("_", "-")
-        mine = getattr(_import(f"flows.{file.stem}", content), file.stem, None)
+        mine = getattr(_flow_file(file, content), file.stem, None)
         if not isinstance(mine, Runbook) or mine.slug != slug:
             raise ConfigError(
                 f"flows/{file.name} holds no runbook called {file.stem}.",
@@ -63,6 +63,20 @@ def _runbooks(content: Path) -> dict[str, Runbook[Any]]:
             )
         found[slug] = mine
     return found
+
+
+def _flow_file(file: Path, content: Path) -> ModuleType:
+    """Import a file of flows/; whatever is wrong in it is told with its name."""
+    try:
+        return _import(f"flows.{file.stem}", content)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"flows/{file.name} can't be loaded: {type(error).__name__}: {error}.",
+            hint=f"Mend the file, or take it out of flows/. `python {file}` shows where it fails.",
+            subject=file.name,
+        ) from error
 
 
 def _import(name: str, content: Path) -> ModuleType:

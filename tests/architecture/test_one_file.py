@@ -1,0 +1,223 @@
+"""Add a runbook as one file, and a step as one class: every face has them, and nothing else was touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab_site import Lab
+
+ROOT = Path(__file__).parents[2]
+RUNBOOK = '''
+"""Restart a virtual machine.
+
+The VM is shut down, and powered on again.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from passgate.engine.steps import Ask, Risk, Steps, VmName, runbook
+from passgate.model.inventory import Inventory
+from tasks import power, vm
+
+
+class VmRestart(Ask):
+    """Ask for one VM."""
+
+    vm: VmName
+    pause_minutes: int = Field(default=0, ge=0, le=9, title="Pause", description="Minutes that the VM stays off")
+
+
+@runbook(risk=Risk.DISRUPTIVE)
+def vm_restart(ask: VmRestart, site: Inventory) -> Steps:
+    """Restart a virtual machine."""
+    machine = site.vm(ask.vm)
+    yield vm.IsReachable(machine)
+    yield power.Off(machine, power.gentlest(machine))
+    yield power.On(machine)
+'''
+STEP = '''
+"""Write notes on virtual machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.model.inventory import Inventory, VmId
+
+
+@dataclass(frozen=True)
+class Write(Step):
+    """Write a note on a VM."""
+
+    vm: VmId
+    text: str
+
+    @property
+    def title(self) -> str:
+        """Say what is done."""
+        return f"Write a note on {self.vm.name}"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Need a note always."""
+        return Effect(needed=True, before="no note", after=self.text, then=site)
+
+    def apply(self, systems: Systems) -> None:
+        """Write it."""
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read it."""
+        return Confirmation(Saw.YES, self.text)
+
+    def undo(self) -> NoUndo:
+        """Leave it."""
+        return NoUndo("a note harms nobody")
+'''
+PLAN = """
+import asyncio, json, sys
+from pathlib import Path
+from passgate.engine.filing import asked, previewed
+from passgate.engine.runtime import open_runtime
+from passgate.model.change import Actor, Door
+from passgate.settings import place
+
+runtime = open_runtime(place.home(), place.content(), place.config_dir())
+runbook, ask = asked(runtime, sys.argv[1], json.loads(sys.argv[2]))
+plan, terms = asyncio.run(previewed(runtime, runbook, ask, Actor(person="alice", door=Door.CLI)))
+again = [runtime.catalogue.step(step.kind, step.fields).title for step in plan.steps]
+runtime.estate.close()
+runtime.store.close()
+print(json.dumps({"plan": plan.model_dump(mode="json"), "policy": terms.policy, "again": again}))
+"""
+"""Plan as the service does, through the engine that the copy is handed to."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A copy of the shipped content in a folder of its own."""
+
+    content: Path
+
+    def write(self, path: str, text: str) -> None:
+        """Write one file of the content."""
+        (self.content / path).write_text(text.lstrip(), encoding="utf-8")
+
+    def passgate(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line on that content."""
+        return self.python("-m", "passgate.faces.cli.main", *words)
+
+    def python(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with that content."""
+        there = {"PASSGATE_HOME": str(self.content / "home"), "PASSGATE_CONTENT": str(self.content), **environment}
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=self.content,
+            env={**os.environ, **there},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *words: str) -> dict[str, Any]:
+        """Run a command and return what it says."""
+        told = self.passgate(*words, "--json")
+        assert told.returncode == 0, told.stderr
+        said: dict[str, Any] = json.loads(told.stdout)
+        return said
+
+    def plan(self, lab: Lab, runbook: str, **ask: Any) -> dict[str, Any]:
+        """Plan on the lab."""
+        home = {"PASSGATE_HOME": str(lab.home), "PASSGATE_CONFIG": str(lab.config)}
+        told = self.python("-c", PLAN, runbook, json.dumps(ask), **home)
+        assert told.returncode == 0, told.stderr
+        said: dict[str, Any] = json.loads(told.stdout)
+        return said
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Return a copy of flows/ and tasks/ and config/."""
+    content = tmp_path / "content"
+    for room in ("flows", "tasks", "config"):
+        shutil.copytree(ROOT / room, content / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "prefect.yaml", content)
+    return Site(content)
+
+
+def test_a_runbook_is_one_file(site: Site, tmp_path: Path) -> None:
+    """List, show, options, schema, plan on the lab and Prefect deployment follow from the file alone."""
+    site.write("flows/vm_restart.py", RUNBOOK)
+
+    assert "vm-restart" in [one["slug"] for one in site.json("runbook", "list")["runbooks"]]
+    shown = site.json("runbook", "show", "vm-restart")
+    assert (shown["title"], shown["risk"]) == ("Restart a virtual machine", "disruptive")
+    assert shown["ask"]["properties"]["pause_minutes"]["maximum"] == 9
+    assert shown["ask"]["required"] == ["vm"]
+    for verb in ("request", "plan"):
+        told = site.passgate(verb, "vm-restart", "--help").stdout
+        assert "--pause-minutes" in told
+        assert "Restart a virtual machine" in told
+    refused = site.passgate("request", "vm-restart", "--vm", "win-01", "--pause-minutes", "10")
+    assert refused.returncode == 2
+    assert "--pause-minutes" in refused.stderr
+
+    checked = site.python("-m", "passgate.engine.prefect_yaml", "--check")
+    assert (checked.returncode, "(vm-restart)" in checked.stderr) == (1, True), checked.stderr
+    assert site.python("-m", "passgate.engine.prefect_yaml").returncode == 0
+    assert site.python("-m", "passgate.engine.prefect_yaml", "--check").returncode == 0
+
+    with Lab.start(tmp_path / "lab") as lab:
+        made = site.plan(lab, "vm-restart", vm="win-01")
+        assert lab.control.mutations() == []
+    assert [step["title"] for step in made["plan"]["steps"]] == ["Shut down the guest of win-01", "Power on win-01"]
+    assert [check["code"] for check in made["plan"]["checks"] if check["met"]] == ["USB-VM-01"]
+    assert made["policy"]
+
+
+def test_a_step_is_one_class(site: Site, tmp_path: Path) -> None:
+    """A runbook uses it by name, and a stored plan is made into the same step again."""
+    site.write("tasks/note.py", STEP)
+    site.write(
+        "flows/vm_restart.py",
+        RUNBOOK.replace("import power,", "import note, power,")
+        + '    yield note.Write(machine, f"restarted: {ask.reason}")\n',
+    )
+    with Lab.start(tmp_path / "lab") as lab:
+        told = site.plan(lab, "vm-restart", vm="lnx-01", reason="a test")
+    last = told["plan"]["steps"][-1]
+    assert (last["kind"], last["title"], last["after"]) == ("note.Write", "Write a note on lnx-01", "restarted: a test")
+    assert last["undo"] == "none: a note harms nobody"
+    assert last["fields"]["vm"].keys() == {"ref", "name", "uuid", "host"}
+    assert told["again"][-1] == last["title"]
+
+
+BROKEN = {
+    "no runbook in it": "X = 1\n",
+    "a runbook of another name": RUNBOOK.replace("def vm_restart", "def vm_reset"),
+    "two runbooks under one roof": RUNBOOK.replace("def vm_restart", "def vm_reset") + "vm_restart = vm_reset\n",
+    "no Python": "def vm_restart(:\n",
+    "an import that fails": "import nothing_of_this_name\n",
+    "a class in place of a runbook": "class vm_restart:\n    pass\n",
+}
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_a_file_that_is_no_runbook_is_an_error_that_names_it(site: Site, why: str) -> None:
+    """Whoever wrote the file learns which one it is and what is wrong with it; no traceback."""
+    site.write("flows/vm_restart.py", BROKEN[why])
+    told = site.passgate("runbook", "list")
+    assert told.returncode == 2, told.stderr
+    assert "vm_restart.py" in told.stderr
+    assert "Traceback" not in told.stderr
