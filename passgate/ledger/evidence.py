@@ -48,11 +48,7 @@ class EvidenceData:
 def write_evidence(path: Path, data: EvidenceData) -> str:
     """Write the evidence file in one move and return its SHA-256; the same data gives the same bytes."""
     files = _files(data)
-    manifest = [
-        {"name": name, "sha256": hashlib.sha256(files[name]).hexdigest(), "size": str(len(files[name]))}
-        for name in sorted(files)
-    ]
-    files["manifest.json"] = canonical({"change": data.change, "files": manifest, "v": "1"})
+    files["manifest.json"] = offline.manifest(data.change, files)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

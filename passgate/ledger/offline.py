@@ -3,8 +3,10 @@
     python verify.py evidence.zip 'passgate.example/prod+1a2b3c4d+AbCd...'
 
 The second argument is the verifier key, taken from a place that you trust: a key that came with the file would prove
-nothing. It says what is wrong, in which file, and exits with 1; or what was proven, and exits with 0.
-This file uses the standard library only and is put into every evidence file as it is.
+nothing. So would this program, for whoever doubts who sent the file: Passgate's own copy of it is
+passgate/ledger/offline.py.
+
+It says what is wrong, in which file, and exits with 1; or what was proven, and exits with 0. This file uses the standard library only and is put into every evidence file as it is.
 """
 
 from __future__ import annotations
@@ -159,11 +161,22 @@ class Head(NamedTuple):
     root: bytes
 
 
+def unbase64(text: str) -> bytes:
+    """Read base64; a second spelling of the same bytes is a ValueError, so that no bit goes unchecked."""
+    try:
+        found = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValueError(f"{text[:60]!r} is no base64") from error
+    if base64.b64encode(found).decode() != text:
+        raise ValueError(f"{text[:60]!r} is no base64 as it is written here")
+    return found
+
+
 def open_head(note: str, key: str) -> Head:
     """Return a signed tree head; ValueError says what is wrong with it."""
     try:
         name, key_id, encoded = key.strip().split("+", 2)
-        raw_key = base64.b64decode(encoded, validate=True)
+        raw_key = unbase64(encoded)
     except ValueError as error:
         raise ValueError("the given key is not of the form name+1a2b3c4d+AbCd...") from error
     if raw_key[:1] != b"\x01" or hashlib.sha256(name.encode() + b"\n" + raw_key).hexdigest()[:8] != key_id:
@@ -176,7 +189,7 @@ def open_head(note: str, key: str) -> Head:
         prefix = f"\u2014 {name} "
         if not line.startswith(prefix):
             continue
-        raw = base64.b64decode(line.removeprefix(prefix), validate=True)
+        raw = unbase64(line.removeprefix(prefix))
         if raw[:4].hex() != key_id:
             continue
         if not ed25519_verifies(raw_key[1:], text.encode(), raw[4:]):
@@ -184,7 +197,7 @@ def open_head(note: str, key: str) -> Head:
         origin, size, root, end = text.split("\n")
         if end or not size.isdecimal():
             raise ValueError("it is no tree head")
-        return Head(origin, int(size), base64.b64decode(root, validate=True))
+        return Head(origin, int(size), unbase64(root))
     raise ValueError("it is not signed with the given key")
 
 
@@ -215,6 +228,14 @@ def plain(value: Any) -> bytes:
         return [ordered(each) for each in inner] if isinstance(inner, list) else inner
 
     return json.dumps(ordered(value), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """Return the lines of a file in which every line, also the last, ends with a newline and nothing else."""
+    *lines, rest = text.split(b"\n")
+    if rest:
+        raise ValueError("its last line is cut off")
+    return lines
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -409,6 +430,15 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     return files
 
 
+def manifest(change: str, files: dict[str, bytes]) -> bytes:
+    """Return the manifest of all other files."""
+    listed = [
+        {"name": name, "sha256": hashlib.sha256(files[name]).hexdigest(), "size": str(len(files[name]))}
+        for name in sorted(set(files) - {"manifest.json"})
+    ]
+    return plain({"change": change, "files": listed, "v": "1"})
+
+
 def _unpack(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as bundle:
@@ -428,9 +458,11 @@ def check(path: Path, key: str) -> Evidence:
         note = files["checkpoint.txt"].decode()
         head = open_head(note, key)
     with _naming("events.jsonl"):
-        bodies = files["events.jsonl"].splitlines()
+        bodies = lines_of(files["events.jsonl"])
         events = [_event(body) for body in bodies]
         told = _follow(events)
+    with _naming("manifest.json"):
+        _require(files["manifest.json"] == manifest(events[0]["change"], files), "it is not the one of these files")
     proofs = [f"proofs/{event['seq']}.tlog-proof" for event in events]
     for proof, event, body in zip(proofs, events, bodies, strict=True):
         with _naming(proof):
@@ -444,7 +476,7 @@ def check(path: Path, key: str) -> Evidence:
         with _naming(name):
             _require(files.get(name) == content, "it does not say what the recorded events say")
     with _naming("anchors.txt"):
-        _check_anchors(files["anchors.txt"].decode(), key, head)
+        _check_anchors(lines_of(files["anchors.txt"]), key, head, {event["seq"]: event["at"] for event in events})
     for name in sorted(set(files) - FIXED - set(proofs) - set(views)):
         raise BadEvidenceError(name, "nothing of this name belongs into an evidence file")
     approved, denied = (
@@ -495,7 +527,7 @@ def _check_proof(proof: bytes | None, note: str, body: bytes, seq: int, head: He
     header, index, *hashes = path.split("\n")
     if header != PROOF_HEADER or index != f"index {seq - 1}" or signed != note:
         raise ValueError("it is a proof for something else")
-    if not included(body, seq - 1, [base64.b64decode(each, validate=True) for each in hashes], head):
+    if not included(body, seq - 1, [unbase64(each) for each in hashes], head):
         raise ValueError(f"it does not lead from event {seq} to the signed root: that event is not in this ledger")
 
 
@@ -515,14 +547,17 @@ def _follow(events: list[dict[str, Any]]) -> _Told:
     return told
 
 
-def _check_anchors(text: str, key: str, head: Head) -> None:
-    for line in text.splitlines():
-        _, origin, size, root, signature = line.split(" ")
+def _check_anchors(lines: list[bytes], key: str, head: Head, times: dict[str, str]) -> None:
+    """Check copies of signed heads: each stands for the moment of one of the events here."""
+    for line in lines:
+        parts = line.decode().split(" ")
+        _require(len(parts) == len(("time", "origin", "size", "root", "signature")), f"{parts[0]!r} is no anchor line")
+        at, origin, size, root, signature = parts
         copy = open_head(f"{origin}\n{size}\n{root}\n\n\u2014 {origin} {signature}\n", key)
         _require(copy.origin == head.origin, f"{copy.origin} is another ledger")
-        _require(
-            copy.size != head.size or copy == head, f"two ledgers of {head.size} events were signed: it was forked"
-        )
+        _require(times.get(size) == at, f"no event {size} of this change was recorded at {at}")
+        _require(copy.size <= head.size, f"{size} events were signed, but here are only {head.size}: it is cut")
+        _require(copy.size != head.size or copy == head, f"two ledgers of {size} events were signed: it was forked")
 
 
 def main(arguments: list[str]) -> int:

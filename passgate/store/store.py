@@ -387,11 +387,11 @@ class Store:
                 rows=rows,
                 tree=record.tree_since(connection, rows[0].seq, size),
                 note=note,
-                anchors=self._copies(range(rows[0].seq, size + 1)),
+                anchors=self._copies({row.seq for row in rows}),
             )
 
-    def _copies(self, sizes: range) -> tuple[str, ...]:
-        """Return the lines of the anchor file that we signed over that many events."""
+    def _copies(self, sizes: set[int]) -> tuple[str, ...]:
+        """Return the lines of the anchor file that we signed after these events."""
         if not self._anchors or not self._signer:
             return ()
         heads = self._anchors.heads(self._signer.key(self.origin))
