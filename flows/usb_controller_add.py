@@ -38,6 +38,7 @@ def usb_controller_add(ask: UsbControllerAdd, site: Inventory) -> Steps:
     yield vm.IsReachable(machine)
     yield vm.IsNotSuspended(machine)
     yield vm.HardwareVersion(machine, ask.kind)
+    yield vm.GuestHasDriver(machine, ask.kind)
     yield vm.ControllerFits(machine, ask.kind)
 
     if machine.controller(ask.kind) is None:

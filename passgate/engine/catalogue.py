@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -72,9 +73,11 @@ def _flow_file(file: Path, content: Path) -> ModuleType:
     except ConfigError:
         raise
     except Exception as error:
+        lines = [one.lineno for one in extract_tb(error.__traceback__) if Path(one.filename).name == file.name]
+        where = f", line {lines[-1]}" if lines else ""
         raise ConfigError(
-            f"flows/{file.name} can't be loaded: {type(error).__name__}: {error}.",
-            hint=f"Mend the file, or take it out of flows/. `python {file}` shows where it fails.",
+            f"flows/{file.name}{where} can't be loaded: {type(error).__name__}: {error}.",
+            hint="Mend the file, or take it out of flows/.",
             subject=file.name,
         ) from error
 

@@ -82,7 +82,10 @@ def config(world: World, vm: LabVm) -> Any:
 
 def _ft(vm: LabVm) -> Any:
     return vim.vm.FaultTolerancePrimaryConfigInfo(
-        role=1, instanceUuids=[vm.instance_uuid], configPaths=[vmx_path(vm)], secondaries=[]
+        role=1,
+        instanceUuids=[vm.instance_uuid],
+        configPaths=[vmx_path(vm)],
+        secondaries=[vim.VirtualMachine(f"{vm.ref}-secondary", None)],
     )
 
 
