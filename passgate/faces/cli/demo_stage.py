@@ -54,7 +54,6 @@ def stage() -> Iterator[Stage]:
             stop(home)
             yield taken
         except PassgateError as error:
-            taken.is_kept = False
             error.hint += "" if " log" in error.hint else f" The logs: {home}/service.log, prefect.log, lab/lab.log."
             raise
         finally:
