@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 FAULTS = (httpx.HTTPError, PrefectHTTPStatusError)
-SOON = "0.1"
-"""Seconds. On SQLite, Prefect's server answers 503 when two of its own writes meet; its client would then wait 2 s."""
 
 
 class PrefectBell:
@@ -40,7 +38,7 @@ class PrefectBell:
         self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        self._client = await get_client(httpx_settings={"event_hooks": {"response": [_again_soon]}}).__aenter__()
+        self._client = await get_client().__aenter__()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -127,8 +125,3 @@ class PrefectBell:
         if self._client is None:
             raise UnreachableError("The connection to Prefect is not open.")
         return self._client
-
-
-async def _again_soon(answer: httpx.Response) -> None:
-    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-        answer.headers.setdefault("Retry-After", SOON)

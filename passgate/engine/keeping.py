@@ -15,6 +15,7 @@ from prefect.client.orchestration import get_client
 from passgate.engine.bell import PrefectBell
 from passgate.engine.clockwork import Clockwork
 from passgate.engine.desk import Desk
+from passgate.engine.prefect_client import shared_client
 from passgate.engine.runtime import Runtime
 from passgate.engine.worker import WarmWorker
 from passgate.model.change import State
@@ -43,7 +44,7 @@ async def keep_running(runtime: Runtime) -> AsyncIterator[Keeping]:
     """Run the engine's loops; what one of them meets is logged and tried again, none of them ends the others."""
     await _prefect_answers()
     worker = WarmWorker(name="passgate")
-    async with PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.has) as bell:
+    async with shared_client(), PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.has) as bell:
         desk = Desk(runtime, bell)
         worker_task = _task(worker.keep_working(), "worker")
         await worker.is_known.wait()

@@ -33,8 +33,6 @@ PREFECT_SETTINGS = {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
-    # Otherwise each run patches its labels before it begins: one more write, which a busy SQLite puts off by 2 s.
-    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "PREFECT_CLI_PROMPT": "false",
 }
 """What differs from Prefect's defaults; the same in its server and in the service (reference Prefect, 2)."""
