@@ -118,6 +118,11 @@ def test_a_guest_that_refuses_the_login_ends_honestly(house: House) -> None:
     assert "wrong-canary" not in ended.outcome
     vm = house.lab.control.vm("win-01")
     assert (vm["power"], vm["controllers"], vm["usb"]) == ("poweredOn", [], [])
+    channel = Channel(house)
+    end = next(one for one in channel.told(change) if "Undone" in one)
+    shown = house.passgate("show", change.id).stdout
+    for said in (end, channel.shown(change), shown[shown.index("Progress:") :]):
+        assert "is connected to win-01" not in said, said
 
 
 def test_a_device_that_was_pulled_out_after_the_approval_voids_it(house: House) -> None:

@@ -15,7 +15,20 @@ from typing import Any
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import fit, fit_lines, plain, safe
 from passgate.faces.chat.thread import told
-from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
+from passgate.faces.chat.words import (
+    MARKS,
+    SYMBOLS,
+    WORDS,
+    View,
+    moment,
+    needs,
+    no_longer_holds,
+    title,
+    touched,
+    vote,
+    what_next,
+    who,
+)
 from passgate.model.change import Change, Event, JournalEntry, State, StepState
 from passgate.model.plan import Plan, PlannedStep
 
@@ -191,17 +204,19 @@ def _impact(plan: Plan, *, ended: bool) -> str:
 def _steps(change: Change, plan: Plan, journal: tuple[JournalEntry, ...]) -> str:
     """List the steps: what each is to change, and what came of it once it was begun."""
     entries = {entry.index: entry for entry in journal}
-    lines = [_step_line(step, entries.get(step.index)) for step in plan.steps]
+    lines = [_step_line(step, entries.get(step.index), change) for step in plan.steps]
     more = f"… and {{left}} more steps; all of them: `passgate show {change.id}`"
     return fit_lines(["*Steps*", *lines], SECTION, more=more)
 
 
-def _step_line(step: PlannedStep, entry: JournalEntry | None) -> str:
+def _step_line(step: PlannedStep, entry: JournalEntry | None, change: Change) -> str:
     """Say what a step will change; once it is done, what was seen of it in place of what was expected."""
     state = entry.state if entry else StepState.PENDING
     name = f"{step.index + 1}. {MARKS[state]}{safe(step.title, 200)}"
     if not step.needed:
         return f"{name}: nothing to do, {safe(step.before, 200)}"
+    if entry and no_longer_holds(entry, change):
+        return f"{name}: was so until it was taken back"
     if entry and state is StepState.DONE and entry.saw:
         return f"{name}: {safe(entry.saw, 300)}"
     return f"{name}: {safe(step.before, 200)} → {safe(step.after, 200)}" if step.mutates else name

@@ -120,7 +120,7 @@ def touched(view: View) -> str:
         return ""
     return fit_lines(
         [
-            f"{MARKS[entry.state]}{entry.index + 1}. {safe(entry.title, 120)}: {_standing(entry)}"
+            f"{MARKS[entry.state]}{entry.index + 1}. {safe(entry.title, 120)}: {_standing(entry, view.change)}"
             for entry in view.journal
         ],
         1500,
@@ -128,7 +128,14 @@ def touched(view: View) -> str:
     )
 
 
-def _standing(entry: JournalEntry) -> str:
+def no_longer_holds(entry: JournalEntry, change: Change) -> bool:
+    """Say whether what a step saw was so only until the rest was taken back: of a step that only looked."""
+    return change.state is State.UNDONE and entry.state is StepState.DONE
+
+
+def _standing(entry: JournalEntry, change: Change) -> str:
+    if no_longer_holds(entry, change):
+        return "was so until it was taken back"
     words = {
         StepState.PENDING: "not begun",
         StepState.INTENT: "begun; whether it took effect is not known",

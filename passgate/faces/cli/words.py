@@ -9,16 +9,16 @@ Json = Mapping[str, Any]
 
 AFTERWARDS = {
     "waiting": "It waits for a decision.",
-    "approved": "It is approved and will start.",
-    "scheduled": "It is approved and waits for its window.",
+    "approved": "It will start.",
+    "scheduled": "It waits for its window.",
     "applying": "It is being carried out.",
-    "done": "It is done, and the result was confirmed.",
-    "denied": "It was denied. Nothing was changed.",
+    "done": "The result was confirmed.",
+    "denied": "Nothing was changed.",
     "expired": "Nobody decided in time. Nothing was changed.",
-    "withdrawn": "It was withdrawn.",
-    "void": "It is void: what was approved is not what would have to be done now.",
+    "withdrawn": "Nothing was changed.",
+    "void": "What was approved is not what would have to be done now.",
     "undone": "A step failed for good; what had been done was taken back.",
-    "stopped": "It stopped, and a person is needed.",
+    "stopped": "A person is needed.",
 }
 
 
@@ -51,7 +51,7 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
         yield from (f"  {_decision(one)}" for one in decisions)
     if journal:
         yield "Progress:"
-        yield from (f"  {entry['index'] + 1}. {entry['title']}: {_progress(entry)}" for entry in journal)
+        yield from (f"  {entry['index'] + 1}. {entry['title']}: {_progress(entry, change)}" for entry in journal)
 
 
 def plan_lines(plan: Json, digest: str, terms: Json | None, approve_by: str | None = None) -> Iterator[str]:
@@ -146,7 +146,9 @@ def _decision(one: Json) -> str:
     return f"{verb} by {one['person']} ({one['door']}){at}{reason}"
 
 
-def _progress(entry: Json) -> str:
+def _progress(entry: Json, change: Json) -> str:
+    if (change["state"], entry["state"]) == ("undone", "done"):
+        return "was so until it was taken back"  # a step that only looked: what it saw does not hold any more
     tries = f" after {entry['attempts']} attempts" if entry["attempts"] > 1 else ""
     said = entry["saw"] or entry["error"]
     return f"{entry['state']}{tries}{f' ({said})' if said else ''}"
