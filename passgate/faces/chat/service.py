@@ -59,10 +59,12 @@ class Chat:
         """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""
         socket, sender = self._connector.health, self._sender.health
         return {
-            "connected_since": socket.connected_since.isoformat(timespec="seconds") if socket.connected_since else None,
-            "last_heard": socket.last_heard.isoformat(timespec="seconds") if socket.last_heard else None,
-            "last_ack": socket.last_ack.isoformat(timespec="seconds") if socket.last_ack else None,
-            "last_sent": sender.last_sent.isoformat(timespec="seconds") if sender.last_sent else None,
+            "connected_since": socket.connected_since.isoformat(timespec="milliseconds")
+            if socket.connected_since
+            else None,
+            "last_heard": socket.last_heard.isoformat(timespec="milliseconds") if socket.last_heard else None,
+            "last_ack": socket.last_ack.isoformat(timespec="milliseconds") if socket.last_ack else None,
+            "last_sent": sender.last_sent.isoformat(timespec="milliseconds") if sender.last_sent else None,
             "messages_behind": sender.behind,
             "messages_cut_down": sender.cut_down,
             "clicks_open": self._clicks.open,
