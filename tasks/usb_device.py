@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from passgate.engine.steps import Check, Severity
-from passgate.model.inventory import Arbitrator, HostUsbDevice, Inventory, Vm
-from passgate.model.usb import canonical_path
+from passgate.model.inventory import Arbitrator, HostUsbDevice, Inventory, Vm, VmUsbDevice
+from passgate.model.usb import pattern_means
 
 ISOCHRONOUS = frozenset({"audio", "video"})
 HUMAN_INPUT = frozenset({"hid", "hid_bootable"})
@@ -141,10 +141,10 @@ class IsFree(Check):
 
 @dataclass(frozen=True)
 class IsNotReserved(Check):
-    """Warn when another VM's configuration names the device's path: whichever powers on first gets it."""
+    """Warn when another VM's configuration takes the device too: whichever powers on first gets it."""
 
     code: ClassVar[str] = "USB-DEV-08"
-    rule: ClassVar[str] = "No other VM's configuration names the device's path"
+    rule: ClassVar[str] = "No other VM's configuration takes the device, by its path or by its ids"
     source: ClassVar[str] = "vendor guide on autoconnect (reference vSphere 1.3, 1.8)"
     hint: ClassVar[str] = "Remove the entry from that VM, or the two VMs will take the device from each other."
     severity: ClassVar[Severity] = Severity.WARNING
@@ -154,20 +154,19 @@ class IsNotReserved(Check):
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Look through the configurations of the other VMs that were read, those that are off too."""
-        if self.device.path is None:
-            return True, "the device's path is not known until the arbitrator runs"
-        path = canonical_path(self.device.path)
         others = [
-            vm.name
+            f"{vm.name} names {entry.pattern}"
             for vm in site.vms
-            if vm.ref not in {self.vm.ref, self.device.used_by}
-            and any(canonical_path(entry.pattern) == path and self._means_host(vm, entry.hostname) for entry in vm.usb)
+            for entry in vm.usb
+            if vm.ref not in {self.vm.ref, self.device.used_by} and self._is_meant(vm, entry)
         ]
-        names = ", ".join(sorted(others))
-        return not others, f"{names} names {self.device.path} too" if others else "no other VM names its path"
+        unknown = "; its path is not known until the arbitrator runs" if self.device.path is None else ""
+        return not others, "; ".join(sorted(others)) if others else f"no other VM names it{unknown}"
 
-    def _means_host(self, vm: Vm, hostname: str | None) -> bool:
-        return (hostname or vm.host.name) == self.device.host.name
+    def _is_meant(self, vm: Vm, entry: VmUsbDevice) -> bool:
+        device = self.device
+        at_host = (entry.hostname or vm.host.name) == device.host.name
+        return at_host and pattern_means(entry.pattern, device.path, device.vendor, device.product)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,15 @@ def canonical_path(pattern: str) -> str:
     return pattern.strip()
 
 
+def pattern_means(pattern: str, path: str | None, vendor: int, product: int) -> bool:
+    """Say whether an autoconnect pattern takes that device: by its path, or, without one, by its ids."""
+    parts = dict(part[0].partition(":")[::2] for part in PART.finditer(pattern))
+    if "path" in parts:
+        return path is not None and parts["path"] == canonical_path(path)
+    ids = VID_PID.match(f"{parts.get('vid')}:{parts.get('pid')}")
+    return ids is not None and (int(ids[1], 16), int(ids[2], 16)) == (vendor, product)
+
+
 class UsbSelector(str):
     """Hold what a person wrote to name a USB device; it stays a plain string in forms, JSON and Prefect parameters.
 

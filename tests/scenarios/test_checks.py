@@ -106,6 +106,8 @@ UNMET = (
     Unmet("USB-DEV-08", "a VM elsewhere names host and path", "lnx-01",
           estate(others=[machine("lnx-01", 8, host=ELSEWHERE, usb=(AT_HOME,))]),
           severity=WARNING),
+    Unmet("USB-DEV-08", "another VM takes any device of these ids", "vid:18a5",
+          estate(others=[machine("lnx-01", 8, usb=(entry(pattern="vid:18a5 pid:0302 version:2"),))]), severity=WARNING),
     Unmet("USB-DEV-09", "there without vMotion support", "without", estate({"usb": (entry(),)}), VMOTION),
     Unmet("USB-DEV-09", "there with vMotion support", "with vMotion", estate({"usb": (AT_HOME,)})),
     Unmet("USB-VMO-01", "DPM is on", "DPM is on", estate(host={"dpm": True}), VMOTION),
@@ -141,6 +143,12 @@ MET = {
         {"usb": (entry(), *(entry(f"0/8/{n}", key=n) for n in range(19)))},
         device={"used_by": "vm-7", "used_by_name": "win-01"},
         devices=CROWD[:19],
+    ),
+    "15 controllers, and the arbitrator does not run": estate(
+        host={"usb_controllers": 15, "arbitrator": Arbitrator.STOPPED}, device=HIDDEN
+    ),
+    "another VM takes devices of other ids": estate(
+        others=[machine("lnx-01", 8, usb=(entry(pattern="vid:529 pid:1"),))]
     ),
     "16 controllers, and the device is offered": estate(host={"usb_controllers": 16}),
     "the last API without xHCI, for a VM that needs none": estate(
