@@ -6,7 +6,8 @@ The second argument is the verifier key, taken from a place that you trust: a ke
 nothing. So would this program, for whoever doubts who sent the file: Passgate's own copy of it is
 passgate/ledger/offline.py.
 
-It says what is wrong, in which file, and exits with 1; or what was proven, and exits with 0. This file uses the standard library only and is put into every evidence file as it is.
+It says what is wrong, in which file, and exits with 1; or what was proven, and exits with 0.
+This file uses the standard library only and is put into every evidence file as it is.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from passgate.store.tables import checkpoints, ledger
 HASH = 32
 
 TAIL = 1024
-"""Bytes at the end of the anchor file that hold its newest head."""
+"""Bytes at the end of the anchor file that are read first; they hold its newest heads."""
 
 SIGNED = frozenset({EventType.DECISION, EventType.STEP_OUTCOME, EventType.UNDO_OUTCOME, EventType.EVIDENCE})
 """Events after which the head is signed, besides the end of a change: what nobody may take back unseen."""
@@ -150,6 +151,14 @@ def sign_head(connection: Connection, signer: Signer, origin: str, anchored: Che
     return Signed(note, at)
 
 
+def _signed_head(line: str, key: VerifierKey) -> Checkpoint | None:
+    try:
+        head = open_checkpoint(anchored_note(line), [key])
+    except BadNoteError:
+        return None
+    return head if head.origin == key.name else None
+
+
 class AnchorFile:
     """Keep signed heads in a file outside the database, one line each, only ever appended to.
 
@@ -177,22 +186,32 @@ class AnchorFile:
         lines = text.split("\n")[1 if start else 0 : -1]
         return tuple(line for line in lines if line)
 
-    def heads(self, key: VerifierKey, tail: int | None = None) -> Iterator[tuple[str, Checkpoint]]:
-        """Return the lines that this key signed for its own ledger.
+    def heads(self, key: VerifierKey, since: int) -> Iterator[tuple[str, Checkpoint]]:
+        """Return the lines that this key signed for its own ledger of at least that many events, the newest first.
 
         A foreign or torn line says nothing about our ledger and is left out here; verify reports it.
         """
-        for line in self.lines(tail):
-            try:
-                head = open_checkpoint(anchored_note(line), [key])
-            except BadNoteError:
-                continue
-            if head.origin == key.name:
+        for line in self._backwards():
+            head = _signed_head(line, key)
+            if head and head.size >= since:
                 yield line, head
+            elif head:
+                return
 
     def newest(self, key: VerifierKey) -> Checkpoint | None:
-        """Return the largest head among the last few lines; writers may have swapped the order of neighbours."""
-        return max((head for _, head in self.heads(key, tail=TAIL)), key=lambda head: head.size, default=None)
+        """Return the largest head among the last two; writers may have swapped the order of neighbours."""
+        last = islice(self.heads(key, 0), 2)
+        return max((head for _, head in last), key=lambda head: head.size, default=None)
+
+    def _backwards(self) -> Iterator[str]:
+        """Return the lines, the newest first, without reading more of the file than is asked for."""
+        tail, seen = TAIL, 0
+        while True:
+            lines = self.lines(tail)
+            yield from reversed(lines[: len(lines) - seen])
+            if not self.path.exists() or tail >= self.path.stat().st_size:
+                return
+            tail, seen = tail * 8, len(lines)
 
     def require_writable(self) -> None:
         """Raise RecordError where a line could not be appended, before anything is committed."""

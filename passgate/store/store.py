@@ -394,8 +394,8 @@ class Store:
         """Return the lines of the anchor file that we signed after these events."""
         if not self._anchors or not self._signer:
             return ()
-        heads = self._anchors.heads(self._signer.key(self.origin))
-        return tuple(line for line, head in heads if head.size in sizes)
+        heads = self._anchors.heads(self._signer.key(self.origin), min(sizes))
+        return tuple(reversed([line for line, head in heads if head.size in sizes]))
 
     # What the faces need to remember
 
