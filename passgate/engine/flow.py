@@ -169,6 +169,8 @@ async def _begin(runtime: Runtime, change: Change) -> Change | None:
     if plan is None:
         raise InputError(f"{change.id} has no plan.", subject=change.id)
     try:
+        if _last_hold_up(runtime, change):
+            await replanned(runtime, change, plan)  # where the estate still can't be read, no lease is taken in vain
         store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
         site, why = await replanned(runtime, change, plan)
     except ConflictError as error:

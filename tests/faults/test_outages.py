@@ -80,6 +80,13 @@ def test_a_vcenter_that_does_not_answer_at_the_begin_is_waited_for(house: House)
     house.decide("bob", change)
     until(lambda: any("can't begin yet" in one for one in channel.thread(change)), "the thread tells of the wait")
     assert house.store.change(change.id).state is State.APPROVED
+    told = len(house.store.events(change=change.id))
+    run = house.suspended(change)
+    calls = _calls(house)
+    house.prefect("POST", f"/flow_runs/{run}/resume")
+    until(lambda: _calls(house) > calls, "it is tried again")
+    house.suspended(change)
+    assert len(house.store.events(change=change.id)) == told, "each further try adds to the record"
 
     house.lab.control.clear_faults()
     ended = house.ends(change)
@@ -233,6 +240,10 @@ def _chat(house: House) -> dict[str, object]:
 
 def _sent(house: House) -> Counter[str]:
     return Counter(one["method"] for one in house.touched() if one["accepted"])
+
+
+def _calls(house: House) -> int:
+    return sum(house.lab.control.get("/calls")["calls"].values())
 
 
 def _called(house: House) -> set[str]:
