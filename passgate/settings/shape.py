@@ -189,7 +189,7 @@ class Slack(Settings):
 
 
 class Chat(Settings):
-    """config/chat.yaml: where reports go. Without `slack`, approvals work on the command line."""
+    """config/chat.yaml: where reports go. Without it, approvals work on the command line."""
 
     slack: Slack | None = Field(default=None, description="Left out: no chat")
 
