@@ -57,7 +57,13 @@ def open_engine(url: str) -> Engine:
     """Return an engine for SQLite (one file) or PostgreSQL."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        try:
+            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise RecordError(
+                "The database is PostgreSQL, but Python's driver for it is not installed.",
+                hint="Run: pip install 'psycopg[binary]'",
+            ) from error
     if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
         raise RecordError(
             f"{parsed.render_as_string()} is no database that Passgate can use.",

@@ -3,24 +3,65 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import SecretStr
+from sqlalchemy import text
 
 from passgate.errors import ConflictError, InputError, RecordError
+from passgate.ledger.canonical import LEFT_OUT
 from passgate.ledger.evidence import BadEvidence, Evidence, verify_evidence, write_evidence
 from passgate.ledger.verify import Proven
-from passgate.model.change import State
+from passgate.model.change import Event, EventType, State, StepState
 from passgate.model.decision import Verdict
-from tests.record_story import ALICE, AT, BOB, open_store, vote, waiting_change, whole_change
+from passgate.store.store import Store
+from passgate.store.tables import REVISION, metadata
+from tests.postgres import running_postgres
+from tests.record_story import ALICE, AT, BOB, ENGINE, PLAN, open_store, vote, waiting_change, whole_change
 
 MINUTE = timedelta(minutes=1)
+Opened = Callable[[], Store]
 
 
-def test_a_whole_change_verifies_and_its_evidence_proves_who_approved(tmp_path: Path) -> None:
+@pytest.fixture(scope="module", name="postgres")
+def _postgres() -> Iterator[str]:
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(
+    name="opened", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))]
+)
+def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
+    """Open stores on one empty database, of each kind that Passgate can use."""
+    url = None
+    if request.param == "postgresql":
+        url = str(request.getfixturevalue("postgres"))
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("drop schema public cascade")
+            connection.execute("create schema public")
+    stores: list[Store] = []
+
+    def opened() -> Store:
+        stores.append(open_store(tmp_path, url))
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        store.close()
+
+
+def test_a_whole_change_verifies_and_its_evidence_proves_who_approved(opened: Opened, tmp_path: Path) -> None:
     """The evidence of a change holds under the published key, no other, and can be written again byte by byte."""
-    store = open_store(tmp_path)
+    store = opened()
     change = whole_change(store)
     assert isinstance(store.verify(), Proven)
     key = store.verifier_key
@@ -38,9 +79,9 @@ def test_a_whole_change_verifies_and_its_evidence_proves_who_approved(tmp_path: 
     assert found.file == "checkpoint.txt"
 
 
-def test_a_decision_counts_once_and_only_on_the_current_plan(tmp_path: Path) -> None:
+def test_a_decision_counts_once_and_only_on_the_current_plan(opened: Opened) -> None:
     """A second click is harmless; a changed mind and another plan are refused in words."""
-    store = open_store(tmp_path)
+    store = opened()
     change = waiting_change(store)
     assert store.decide(vote(change), BOB)
     assert not store.decide(vote(change), BOB)
@@ -64,19 +105,86 @@ def test_nothing_changes_when_it_can_not_be_recorded(tmp_path: Path) -> None:
     assert [each.state for each in store.changes()] == [State.WAITING]
 
 
-def test_rows_of_the_ledger_can_not_be_altered_by_accident(tmp_path: Path) -> None:
-    """The database itself refuses updates and deletes of the record."""
-    waiting_change(open_store(tmp_path))
-    raw = sqlite3.connect(tmp_path / "passgate.db")
-    for statement in ("update ledger set body = x''", "delete from ledger", "delete from checkpoints"):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            raw.execute(statement)
-    raw.close()
+def test_rows_of_the_ledger_can_not_be_altered_by_accident(opened: Opened) -> None:
+    """The database itself refuses updates and deletes of the record, in words."""
+    store = opened()
+    waiting_change(store)
+    for statement in ("update ledger set seq = seq + 1", "delete from ledger", "delete from checkpoints"):
+        with pytest.raises(RecordError, match="append-only"), store._database.writing() as connection:
+            connection.execute(text(statement))
+    assert isinstance(store.verify(), Proven)
 
 
-def test_a_lease_is_exclusive_and_its_token_only_rises(tmp_path: Path) -> None:
+def test_any_text_and_number_from_the_estate_can_be_recorded(opened: Opened) -> None:
+    """NUL characters, halves of characters, fractions, great numbers and words like secrets stop nothing."""
+    store = opened()
+    change = waiting_change(store)
+    store.begin_journal(change.id, PLAN.steps)
+    nasty = "\0 \ud800 xoxb-1-canary Bearer abcdefghijklmnop0123"
+    facts = {nasty: nasty, "password": "on a note", "load": 0.1, "size": 2**60, "none": None, "at": [float("nan")]}
+    event = Event(type=EventType.RESTORE_POINT, change=change.id, actor=ENGINE, at=AT, data={"facts": facts})
+    entry = store.step(change.id, 0, StepState.DONE, event, saw=nasty, error=nasty)
+    assert store.journal(change.id)[0].index == entry.index
+    held = store.events(change=change.id)[-1].data["facts"]
+    assert (held["load"], held["size"], held["none"], held["password"]) == ("0.1", str(2**60), None, LEFT_OUT)
+    assert "canary" not in str(held)
+    assert isinstance(store.verify(), Proven)
+
+
+def test_only_what_is_declared_a_secret_is_refused_and_leaves_nothing_behind(opened: Opened) -> None:
+    """A SecretStr in an event is an error of ours: neither state nor record changes, and the secret is not told."""
+    store = opened()
+    change = waiting_change(store)
+    store.begin_journal(change.id, PLAN.steps)
+    data = {"facts": [{"login": SecretStr("canary")}]}
+    event = Event(type=EventType.STEP_OUTCOME, change=change.id, actor=ENGINE, at=AT, data=data)
+    before = store.events()
+    with pytest.raises(RecordError, match=r"data\.facts\[0\]\.login is a secret") as refused:
+        store.step(change.id, 0, StepState.DONE, event)
+    assert "canary" not in f"{refused.value.message} {refused.value.hint}"
+    assert (store.events(), store.journal(change.id)[0].state) == (before, StepState.PENDING)
+
+
+def test_what_people_type_is_refused_when_it_looks_like_a_secret(opened: Opened) -> None:
+    """Reasons and tickets with a token in them are refused before anything is kept; a ledger cannot forget."""
+    store = opened()
+    token = "xoxb-1-canary"
+    with pytest.raises(InputError, match="The reason holds"):
+        store.file_change("usb-attach", {}, ALICE, token, None, AT)
+    with pytest.raises(InputError, match="The ticket holds"):
+        store.file_change("usb-attach", {}, ALICE, "", token, AT)
+    change = waiting_change(store)
+    with pytest.raises(InputError, match="The reason holds"):
+        store.decide(vote(change).model_copy(update={"reason": token}), BOB)
+    with pytest.raises(InputError, match="The reason holds"):
+        store.move(change.id, State.WITHDRAWN, ALICE, token, AT)
+    assert store.change(change.id).state is State.WAITING
+
+
+def test_migrations_make_the_tables_that_the_code_describes(opened: Opened) -> None:
+    """Nothing differs between a migrated database and the tables in the code, and the newest migration is known."""
+    store = opened()
+    with store._database.reading() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == REVISION
+
+
+def test_postgresql_without_its_driver_says_what_to_install() -> None:
+    """The driver is an extra of its own, so whoever chooses PostgreSQL is told its name."""
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from passgate.store.database import open_engine\n"
+        "try: open_engine('postgresql://localhost/passgate')\n"
+        "except Exception as error: print(type(error).__name__, error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "RecordError Run: pip install 'psycopg[binary]'\n"
+
+
+def test_a_lease_is_exclusive_and_its_token_only_rises(opened: Opened) -> None:
     """All or none; a taken-over lease makes the old token worthless."""
-    store = open_store(tmp_path)
+    store = opened()
     one, two = waiting_change(store), waiting_change(store)
     assert store.take_leases(one.id, ["vm:1", "vm:2"], MINUTE, AT) == {"vm:1": 1, "vm:2": 1}
     with pytest.raises(ConflictError, match="vm:2 is being changed by CHG-0001"):
