@@ -9,12 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
 PASSGATE = Path(sys.executable).with_name("passgate")
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-SIZE = {"width": 1360, "height": 1010}
+SIZE: ViewportSize = {"width": 1360, "height": 1010}
 REQUEST = (
     *("request", "usb-attach", "--vm", "win-01", "--device", "18a5:0302", "--vmotion"),
     *("--reason", "The nightly backup of win-01 goes to this stick", "--ticket", "CHG0031337"),
