@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.ledger.canonical import NO_PREV, canonical
-from passgate.ledger.note import Checkpoint, VerifierKey, anchor_line
+from passgate.ledger.note import BadNoteError, Checkpoint, VerifierKey, open_note
 from passgate.ledger.offline import NEXT, ed25519_verifies
 from passgate.ledger.signer import Signer
 from passgate.ledger.tree import Tree, edge_root, grow, included, leaf_hash, root
@@ -239,34 +239,107 @@ def test_proofs_hold_for_what_is_there_and_for_nothing_else(size: int, data: st.
     assert edge_root(edge) == root(leaves[:start])
 
 
-def test_tree_agrees_with_the_vectors_of_rfc_6962() -> None:
-    """The roots that Certificate Transparency's own test data has for these leaves."""
-    inputs = ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
-    leaves = [leaf_hash(bytes.fromhex(each)) for each in inputs]
-    assert root([]).hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert root(leaves[:1]).hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-    assert root(leaves).hex() == "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
+CT_LEAVES = ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+CT_ROOTS = (
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+)
 
 
-def test_plain_python_ed25519_agrees_with_rfc_8032() -> None:
-    """The verifier that runs with nothing installed accepts RFC 8032's second vector, and no altered one."""
-    public = bytes.fromhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")
-    signature = bytes.fromhex(
-        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
-        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
-    )
-    assert ed25519_verifies(public, b"\x72", signature)
-    assert not ed25519_verifies(public, b"\x73", signature)
+@pytest.mark.parametrize("size", range(len(CT_ROOTS)))
+def test_tree_agrees_with_the_vectors_of_rfc_6962(size: int) -> None:
+    """The roots that Certificate Transparency's own test data has for its first leaves."""
+    assert root([leaf_hash(bytes.fromhex(each)) for each in CT_LEAVES[:size]]).hex() == CT_ROOTS[size]
 
 
-def test_verifier_key_of_the_signed_note_specification_is_read() -> None:
-    """The published form of a key survives writing and reading, and a damaged one is refused."""
-    key = VerifierKey("example.com/foo", bytes(range(32)))
-    assert VerifierKey.of(key.text) == key
-    with pytest.raises(ValueError, match="id does not belong"):
-        VerifierKey.of(key.text.replace(key.id.hex(), "00000000"))
-    note = anchor_line(stranger().sign(Checkpoint("o", 1, bytes(32))), "t")
-    assert base64.b64encode(bytes(32)).decode() in note
+def test_proof_agrees_with_the_vectors_of_rfc_6962() -> None:
+    """The inclusion proof that Certificate Transparency's own test data has for leaf 3 of 3."""
+    leaves = [leaf_hash(bytes.fromhex(each)) for each in CT_LEAVES]
+    assert [each.hex() for each in Tree(leaves[:3]).inclusion(2)] == [CT_ROOTS[2]]
+    assert [each.hex() for each in Tree(leaves[:5]).inclusion(4)] == [CT_ROOTS[4]]
+
+
+RFC_8032 = {
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a": (
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ),
+    "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c": (
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+    "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025": (
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+    ),
+}
+
+
+@pytest.mark.parametrize("public", RFC_8032)
+def test_plain_python_ed25519_agrees_with_rfc_8032(public: str) -> None:
+    """The verifier that runs with nothing installed accepts RFC 8032's vectors, and no altered one."""
+    text, signature = (bytes.fromhex(part) for part in RFC_8032[public])
+    key = bytes.fromhex(public)
+    assert ed25519_verifies(key, text, signature)
+    assert not ed25519_verifies(key, text + b"x", signature)
+    for place in (0, 31, 32, 63):
+        altered = bytearray(signature)
+        altered[place] ^= 1
+        assert not ed25519_verifies(key, text, bytes(altered))
+
+
+@given(st.binary(max_size=64), st.integers(0, 63), st.integers(0, 255))
+def test_plain_python_ed25519_agrees_with_openssl(text: bytes, place: int, flip: int) -> None:
+    """What OpenSSL signed holds, and with any one byte altered it does not."""
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    key = Signer(private).key("o")
+    signature = bytearray(private.sign(text))
+    signature[place] ^= flip
+    assert ed25519_verifies(key.public, text, bytes(signature)) is (flip == 0)
+
+
+SIGNED_NOTES = {
+    # The example of the specification, c2sp.org/signed-note.
+    "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k": (
+        "This is an example message.\n",
+        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=",
+    ),
+    # The example of Go's own package for these notes, golang.org/x/mod/sumdb/note.
+    "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW": (
+        "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n",
+        "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=",
+    ),
+}
+
+
+@pytest.mark.parametrize("published", SIGNED_NOTES)
+def test_published_signed_notes_are_opened_and_altered_ones_are_not(published: str) -> None:
+    """Notes that others signed hold here, in both verifiers, and no longer when a letter is changed."""
+    text, signature = SIGNED_NOTES[published]
+    key = VerifierKey.of(published)
+    note = f"{text}\n\u2014 {key.name} {signature}\n"
+    assert open_note(note, [key]) == text
+    assert ed25519_verifies(key.public, text.encode(), base64.b64decode(signature)[4:])
+    with pytest.raises(BadNoteError, match="does not fit"):
+        open_note(note.replace("is", "was", 1), [key])
+    with pytest.raises(BadNoteError, match="no known key"):
+        open_note(note, [replace(key, name="other")])
+
+
+def test_a_verifier_key_survives_writing_and_reading_and_a_damaged_one_is_refused() -> None:
+    """The published form of a key is the one form, and its id guards it."""
+    for published in SIGNED_NOTES:
+        assert VerifierKey.of(published).text == published
+        name, key_id, rest = published.split("+", 2)
+        with pytest.raises(BadNoteError, match="id does not belong"):
+            VerifierKey.of(f"{name}+{int(key_id, 16) ^ 1:08x}+{rest}")
 
 
 def test_the_offline_table_of_states_is_the_engines_own() -> None:
