@@ -569,7 +569,7 @@ def main(arguments: list[str]) -> int:
     try:
         evidence = check(Path(arguments[0]), arguments[1])
     except BadEvidenceError as error:
-        print(f"NOT PROVEN. {error}", file=sys.stderr)  # noqa: T201 - as above
+        print(f"NOT PROVEN. {error}. Don't rely on this file; ask for it anew where it came from.", file=sys.stderr)  # noqa: T201 - as above
         return 1
     print(evidence.words)  # noqa: T201 - as above
     return 0
