@@ -58,7 +58,7 @@ class Finding:
         """Say it in one paragraph, with what to do."""
         return (
             f"The ledger does not hold. First at event {self.seq} ({self.kind}): {self.what}. Keep the database as it "
-            "is, compare it with its last backup and with the copies of its signed heads, and find out who can write it."
+            "is, compare it with its last backup and the copies of its signed heads, and find out who can write to it."
         )
 
 
