@@ -17,6 +17,7 @@ class SeesUsb(Step):
 
     mutates: ClassVar[bool] = False
     in_guest: ClassVar[bool] = True
+    attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=180)
     look_every: ClassVar[timedelta] = timedelta(seconds=3)
 
@@ -40,7 +41,7 @@ class SeesUsb(Step):
         """Ask the guest, and compare ids, and the serial where both sides know it; ports never agree."""
         seen = systems.guest.usb(self.vm)
         match = [one for one in seen if (one.vendor, one.product) == (self.device.vendor, self.device.product)]
-        right = [one for one in match if not (one.serial and self.device.serial) or one.serial == self.device.serial]
+        right = [one for one in match if _same(one.serial, self.device.serial)]
         facts = {"guest_usb": [one.model_dump(mode="json") for one in seen]}
         if right:
             return Confirmation(Saw.YES, f"{self.vm.name} sees {_words(right[0])}", facts)
@@ -54,6 +55,11 @@ class SeesUsb(Step):
     def undo(self) -> NoUndo:
         """Leave nothing behind: looking changes nothing."""
         return NoUndo("it only looks")
+
+
+def _same(guest: str | None, host: str | None) -> bool:
+    """Say whether no known serial differs; Windows shows serials in upper case."""
+    return not (guest and host) or guest.casefold() == host.casefold()
 
 
 def _words(one: GuestUsb) -> str:

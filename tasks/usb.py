@@ -221,6 +221,7 @@ class Connected(Step):
     """Wait until a running VM has its device connected. Only reads."""
 
     mutates: ClassVar[bool] = False
+    attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=60)
 
     vm: VmId

@@ -1,4 +1,4 @@
-"""Begin and end a change: the fresh plan, the restore point, the outcome in words, the evidence."""
+"""End a change: give back what it held, say exactly what is and what isn't done, write the evidence."""
 
 from __future__ import annotations
 
@@ -6,36 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from passgate.engine.authority import ENGINE
-from passgate.engine.planning import differences, make_plan
 from passgate.engine.runtime import Runtime
 from passgate.ledger.evidence import write_evidence as write_file
 from passgate.model.change import Change, Event, EventType, JournalEntry, State, StepState
-from passgate.model.inventory import Inventory
-from passgate.model.plan import Plan
-
-
-async def replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inventory | None, tuple[str, ...]]:
-    """Read the estate and plan anew; return the reading, and what differs in meaning from the approved plan."""
-    runbook = runtime.catalogue.runbook(change.runbook)
-    if plan.digest != change.digest:
-        return None, ("the stored plan is not the one that was approved",)
-    ask = runbook.ask.model_validate(change.ask)
-    site = await runtime.estate.read_for(runbook, ask)
-    now = make_plan(runbook, ask, site)
-    if now.digest == change.digest:
-        return site, ()
-    return site, differences(plan, now) or ("the plan has another digest",)
-
-
-def restore_point(runtime: Runtime, change: Change, site: Inventory) -> None:
-    """Record the configuration of the VMs that the change acts on, as it was before the first step."""
-    changed = {one.removeprefix("vm:") for one in (change.plan.resources if change.plan else ())}
-    for vm in site.vms:
-        if vm.ref in changed:
-            data = {"vm": vm.name, "config": vm.model_dump(mode="json")}
-            runtime.store.append(
-                Event(type=EventType.RESTORE_POINT, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
-            )
 
 
 async def end(runtime: Runtime, change: Change, failed: str | None, left: tuple[str, ...]) -> Change:

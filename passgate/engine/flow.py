@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import logging
 from contextlib import suppress
-from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -26,8 +25,9 @@ from prefect.states import Cancelled, Completed, Failed
 
 from passgate.engine import report
 from passgate.engine.authority import ENGINE, words
+from passgate.engine.beginning import LEASE, begin, last_hold_up
 from passgate.engine.carrying import Attempt, Carrying
-from passgate.engine.ending import end, evidence_file, replanned, restore_point, write_evidence
+from passgate.engine.ending import end, evidence_file, write_evidence
 from passgate.engine.filing import file_change
 from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime, current
@@ -36,7 +36,6 @@ from passgate.errors import ConflictError, InputError, PassgateError
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
 from passgate.model.plan import PlannedStep
 
-LEASE = timedelta(minutes=2)
 RENEW_EVERY = 30.0
 PREFECT = Actor(person="prefect", door=Door.PREFECT)
 
@@ -124,7 +123,7 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
         change = await file_change(runtime, runbook.slug, _as_json(parameters), PREFECT, flow_run=str(run.id))
         async with get_client() as client:
             await client.update_flow_run(run.id, name=run_name(change))
-    elif change.state.is_end or _last_hold_up(runtime, change):
+    elif change.state.is_end or last_hold_up(runtime, change):
         return change
     else:
         data = {"flow_run": str(run.id), "state": change.state.value}
@@ -132,12 +131,6 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
             Event(type=EventType.RESUMED, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
         )
     return change
-
-
-def _last_hold_up(runtime: Runtime, change: Change) -> str | None:
-    """Return why it can't begin, if that is the last that happened: that it is tried again is no news each time."""
-    told = [one for one in runtime.store.events(change=change.id) if one.type is not EventType.LEASE]
-    return str(told[-1].data["why"]) if told and told[-1].type is EventType.HELD_UP else None
 
 
 async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
@@ -149,7 +142,7 @@ async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
     for ring in count():
         change = settle(runtime, change)
         if change.state is State.APPROVED:
-            taken = await _begin(runtime, change)
+            taken = await begin(runtime, change)
             if taken is not None:
                 return taken
         elif change.state is not State.WAITING:
@@ -157,49 +150,6 @@ async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
         suspended: Any = suspend_flow_run(key=f"{change.digest}:{ring}", timeout=None)
         await suspended
     return change
-
-
-async def _begin(runtime: Runtime, change: Change) -> Change | None:
-    """Begin an approved change: leases, a fresh plan that must be the approved one, the restore point.
-
-    Returns None when it can't begin yet (somebody else holds a lease, vCenter does not answer): the clockwork rings
-    again, for as long as the approval is good.
-    """
-    store, plan = runtime.store, change.plan
-    if plan is None:
-        raise InputError(f"{change.id} has no plan.", subject=change.id)
-    try:
-        if _last_hold_up(runtime, change):
-            await replanned(runtime, change, plan)  # where the estate still can't be read, no lease is taken in vain
-        store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
-        site, why = await replanned(runtime, change, plan)
-    except ConflictError as error:
-        _held_up(runtime, change, error)
-        return None
-    except PassgateError as error:
-        store.give_leases_back(change.id, runtime.clock())
-        if error.safe_to_repeat:
-            _held_up(runtime, change, error)
-            return None
-        site, why = None, (words(error),)
-    if site is None or why:
-        said = f"the world is not as it was when this was approved: {'; '.join(why)}"
-        store.give_leases_back(change.id, runtime.clock())
-        return store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)
-    store.begin_journal(change.id, plan.steps)
-    restore_point(runtime, change, site)
-    return store.move(change.id, State.APPLYING, ENGINE, "approved, and the world is as it was", runtime.clock())
-
-
-def _held_up(runtime: Runtime, change: Change, error: PassgateError) -> None:
-    """Record why an approved change can't begin yet; the same reason once, however often it is tried."""
-    log.warning("%s waits: %s", change.id, error.message)
-    why = words(error)
-    if _last_hold_up(runtime, change) == why:
-        return
-    runtime.store.append(
-        Event(type=EventType.HELD_UP, change=change.id, actor=ENGINE, at=runtime.clock(), data={"why": why})
-    )
 
 
 async def _carry_out(runtime: Runtime, change: Change) -> Change:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from passgate.engine.authority import ENGINE
+from passgate.engine.beginning import LEASE, begin
 from passgate.engine.carrying import Attempt, Carrying
 from passgate.engine.catalogue import Catalogue
-from passgate.engine.ending import end, evidence_file, replanned, restore_point
+from passgate.engine.ending import end, evidence_file
 from passgate.engine.estate import Estate
 from passgate.engine.filing import file_change
 from passgate.engine.gate import settle
@@ -150,13 +149,10 @@ async def approved(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Chang
 async def begun(runtime: Runtime, change: Change) -> Carrying:
     """Begin the change as its run does: leases, the plan made anew, the restore point, the journal."""
     assert change.plan is not None
-    tokens = runtime.store.take_leases(change.id, change.plan.resources, timedelta(minutes=2), utc_now())
-    site, why = await replanned(runtime, change, change.plan)
-    assert (why, site is not None) == ((), True)
-    runtime.store.begin_journal(change.id, change.plan.steps)
-    if site is not None:
-        restore_point(runtime, change, site)
-    runtime.store.move(change.id, State.APPLYING, ENGINE, "begun", utc_now())
+    taken = await begin(runtime, change)
+    assert taken is not None
+    assert taken.state is State.APPLYING, taken.outcome
+    tokens = runtime.store.take_leases(change.id, change.plan.resources, LEASE, utc_now())
     return Carrying(runtime, change.id, change.plan, tokens)
 
 

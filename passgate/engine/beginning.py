@@ -1,0 +1,94 @@
+"""Begin an approved change: the leases, a fresh plan that must be the approved one, the restore point."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from passgate.engine.authority import ENGINE, words
+from passgate.engine.planning import differences, make_plan
+from passgate.engine.runtime import Runtime
+from passgate.errors import ConfigError, ConflictError, InputError, PassgateError, RecordError, WorldError
+from passgate.model.change import Change, Event, EventType, State
+from passgate.model.inventory import Inventory
+from passgate.model.plan import Plan
+
+LEASE = timedelta(minutes=2)
+"""How long a lease holds without a sign of life."""
+
+log = logging.getLogger(__name__)
+
+
+async def begin(runtime: Runtime, change: Change) -> Change | None:
+    """Return the change in state `applying`, or `void` when the world is not as it was when it was approved.
+
+    Returns None when it can't begin yet (somebody else holds a lease, vCenter does not answer or does not let us in):
+    the clockwork rings again, for as long as the approval is good. Raises RecordError where nothing can be recorded.
+    """
+    store, plan = runtime.store, change.plan
+    if plan is None:
+        raise InputError(f"{change.id} has no plan.", subject=change.id)
+    try:
+        if last_hold_up(runtime, change):
+            await _replanned(runtime, change, plan)  # where the estate still can't be read, no lease is taken in vain
+        store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
+        site, why = await _replanned(runtime, change, plan)
+    except RecordError:
+        raise
+    except ConflictError as error:
+        _held_up(runtime, change, error)
+        return None
+    except (ConfigError, WorldError) as error:
+        store.give_leases_back(change.id, runtime.clock())
+        _held_up(runtime, change, error)
+        return None
+    except PassgateError as error:
+        site, why = None, (words(error),)
+    if site is None or why:
+        said = f"the world is not as it was when this was approved: {'; '.join(why)}"
+        store.give_leases_back(change.id, runtime.clock())
+        return store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)
+    store.begin_journal(change.id, plan.steps)
+    _restore_point(runtime, change, site)
+    return store.move(change.id, State.APPLYING, ENGINE, "approved, and the world is as it was", runtime.clock())
+
+
+def last_hold_up(runtime: Runtime, change: Change) -> str | None:
+    """Return why it can't begin, if that is the last that happened: that it is tried again is no news each time."""
+    told = [one for one in runtime.store.events(change=change.id) if one.type is not EventType.LEASE]
+    return str(told[-1].data["why"]) if told and told[-1].type is EventType.HELD_UP else None
+
+
+def _held_up(runtime: Runtime, change: Change, error: PassgateError) -> None:
+    """Record why an approved change can't begin yet; the same reason once, however often it is tried."""
+    log.warning("%s waits: %s", change.id, error.message)
+    why = words(error)
+    if last_hold_up(runtime, change) == why:
+        return
+    runtime.store.append(
+        Event(type=EventType.HELD_UP, change=change.id, actor=ENGINE, at=runtime.clock(), data={"why": why})
+    )
+
+
+async def _replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inventory | None, tuple[str, ...]]:
+    """Read the estate and plan anew; return the reading, and what differs in meaning from the approved plan."""
+    runbook = runtime.catalogue.runbook(change.runbook)
+    if plan.digest != change.digest:
+        return None, ("the stored plan is not the one that was approved",)
+    ask = runbook.ask.model_validate(change.ask)
+    site = await runtime.estate.read_for(runbook, ask)
+    now = make_plan(runbook, ask, site)
+    if now.digest == change.digest:
+        return site, ()
+    return site, differences(plan, now) or ("the plan has another digest",)
+
+
+def _restore_point(runtime: Runtime, change: Change, site: Inventory) -> None:
+    """Record the configuration of the VMs that the change acts on, as it was before the first step."""
+    changed = {one.removeprefix("vm:") for one in (change.plan.resources if change.plan else ())}
+    for vm in site.vms:
+        if vm.ref in changed:
+            data = {"vm": vm.name, "config": vm.model_dump(mode="json")}
+            runtime.store.append(
+                Event(type=EventType.RESTORE_POINT, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
+            )
