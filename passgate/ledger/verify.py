@@ -145,7 +145,8 @@ def verify(
             findings.append(Finding(Kind.BAD_KEY, _claimed_size(note), f"a signed head can't be trusted: {error}"))
     findings += _of_heads(opened, walk.roots, {key.name for key in keys}, len(rows), bad)
     if not opened and not findings:
-        findings.append(Finding(Kind.UNSIGNED, 1, "no signed head was given; an emptied ledger looks like that"))
+        what = "no signed head was given: nothing was ever recorded here, or everything was removed"
+        findings.append(Finding(Kind.UNSIGNED, 1, what))
     if findings:
         return min(findings, key=lambda finding: finding.seq)
     signed = max(head.checkpoint.size for head in opened)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import string
 import subprocess
 import sys
 import zipfile
@@ -116,6 +117,14 @@ def grafted(given: Given) -> Files:
     return {**without(given.other, *theirs), **moved}
 
 
+def respelt(proof: bytes) -> bytes:
+    """Write the first hash with another last letter that stands for the same bytes."""
+    letters = (string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/").encode()
+    last = proof.index(b"=\n") - 1
+    other = letters[letters.index(proof[last]) ^ 1]
+    return proof[:last] + bytes([other]) + proof[last + 1 :]
+
+
 FIRST_PROOF = "proofs/1.tlog-proof"
 DECISION = 3
 CASES: dict[str, tuple[Callable[[Given], Files], str, str]] = {
@@ -167,6 +176,13 @@ CASES: dict[str, tuple[Callable[[Given], Files], str, str]] = {
     ),
     "anchor of another ledger": (
         lambda g: listed({**g.files, "anchors.txt": b"t other 1 AAAA BBBB\n"}), "anchors.txt", "not signed with",
+    ),
+    "proof spelt otherwise": (
+        lambda g: listed({**g.files, FIRST_PROOF: respelt(g.files[FIRST_PROOF])}), FIRST_PROOF, "no base64 as it is",
+    ),
+    "anchor of another time": (
+        lambda g: listed({**g.files, "anchors.txt": g.files["anchors.txt"].replace(b"2026", b"2025", 1)}),
+        "anchors.txt", "was recorded at 2025",
     ),
     "anchor that is none": (lambda g: listed({**g.files, "anchors.txt": b"x\n"}), "anchors.txt", "no anchor line"),
 }  # fmt: skip
