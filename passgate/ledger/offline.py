@@ -472,7 +472,12 @@ def check(path: Path, key: str) -> Evidence:
         plan = json.loads(files["plan.json"], object_pairs_hook=once)
         digest = plan_digest(plan) if plan else ""
         _require(files["plan.json"] == plain(plan) and digest == told.digest, "it is not the plan that was decided on")
-    views = told_by(events) | {"plan.txt": plan_words(plan).encode()}
+        said = next((event["data"] for event in events if event["type"] == "change.planned"), {})
+        # The digest is over what is done; what the plan is called stands in the event beside it.
+        _require(
+            all(plan.get(key) == said.get(key) for key in ("title", "risk")), "it is called otherwise than planned"
+        )
+        views = told_by(events) | {"plan.txt": plan_words(plan).encode()}
     for name, content in views.items():
         with _naming(name):
             _require(files.get(name) == content, "it does not say what the recorded events say")
