@@ -472,7 +472,7 @@ def check(path: Path, key: str) -> Evidence:
         plan = json.loads(files["plan.json"], object_pairs_hook=once)
         digest = plan_digest(plan) if plan else ""
         _require(files["plan.json"] == plain(plan) and digest == told.digest, "it is not the plan that was decided on")
-        said = next((event["data"] for event in events if event["type"] == "change.planned"), {})
+        said: dict[str, Any] = next((event["data"] for event in events if event["type"] == "change.planned"), {})
         # The digest is over what is done; what the plan is called stands in the event beside it.
         _require(
             all(plan.get(key) == said.get(key) for key in ("title", "risk")), "it is called otherwise than planned"

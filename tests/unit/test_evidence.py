@@ -142,7 +142,7 @@ CASES: dict[str, tuple[Callable[[Given], Files], str, str]] = {
     ),
     "altered file": (lambda g: {**g.files, "plan.txt": b"Nothing"}, "plan.txt", "altered or exchanged"),
     "swapped plan": (lambda g: listed(with_plan(g.files, target="win-99")), "plan.json", "not the plan"),
-    "plan with another title": (lambda g: listed(with_plan(g.files, title="Harmless")), "plan.json", "called otherwise"),
+    "other title": (lambda g: listed(with_plan(g.files, title="Harmless")), "plan.json", "called otherwise"),
     "no plan": (lambda g: listed({**g.files, "plan.json": b"{}"}), "plan.json", "not the plan"),
     "plan in other words": (lambda g: listed({**g.files, "plan.txt": b"Nothing"}), "plan.txt", "does not say"),
     "other policy": (lambda g: listed({**g.files, "policy.json": b"{}"}), "policy.json", "does not say"),
