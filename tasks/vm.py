@@ -16,10 +16,13 @@ CONTROLLERS_PER_VM = 8
 OLDEST_KERNEL = (2, 6, 35)
 OLD_GUEST = re.compile(
     r"win(31|95|98|Me|NT|2000|Net|XP|Vista|Longhorn)|windows7"
-    r"|other24xLinux|redhat|rhel[2-6](_|G)|(centos|oracleLinux)6?(_?64)?Guest|(other|suse)(Linux)?(64)?Guest"
+    r"|other24xLinux|redhat|rhel[2-6](_|G)|(centos|oracleLinux)6?(_?64)?Guest|suse(64)?Guest"
     r"|sles(10|11)?(_?64)?Guest|debian[4-6](_|G)"
 )
-"""vSphere's guest ids, from their beginning, of systems before Windows 8.1, Server 2012 R2 and Linux 2.6.35."""
+"""vSphere's guest ids, from their beginning, of systems before Windows 8.1, Server 2012 R2 and Linux 2.6.35.
+
+Ids that say nothing of the version (`otherGuest`, `otherLinux64Guest`) are not among them: a hard stop needs a reason.
+"""
 
 
 def has_xhci_driver(vm: Vm) -> bool:

@@ -26,7 +26,8 @@ async def end(runtime: Runtime, change: Change, failed: str | None, left: tuple[
     else:
         state = State.STOPPED
         rest = "; ".join(left) or f"done and left as it is: {', '.join(done) or 'nothing'}"
-        why = f"{failed} {rest}. A person is needed: look at {change.plan.target if change.plan else 'the target'}."
+        target = change.plan.target if change.plan else "the target"
+        why = f"{failed} {rest.rstrip('.')}. A person is needed: look at {target}."
     now = runtime.clock()
     store.give_leases_back(change.id, now)
     change = store.move(change.id, state, ENGINE, why, now, outcome=why)

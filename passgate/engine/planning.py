@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from passgate.engine.steps import Ask, Check, NoUndo, Runbook, Step
@@ -89,7 +89,7 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
     """
     said = [
         f"{name}: {was} -> {is_}"
-        for name in ("runbook", "target")
+        for name in ("runbook", "risk", "target")
         if (was := getattr(approved, name)) != (is_ := getattr(now, name))
     ]
     then, today = ({check.code: check.saw for check in plan.checks if not check.met} for plan in (approved, now))
@@ -102,11 +102,7 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
             gone = old or new
             said.append(f"step {index + 1}: {gone.title if gone else ''} is {'new' if old is None else 'gone'}")
             continue
-        said += [
-            f"step {index + 1}, {old.title}: {name} was {short(a)}, is {short(b)}"
-            for name in ("title", "kind", "fields", "needed", "mutates", "before", "after", "impact", "undo")
-            if (a := getattr(old, name)) != (b := getattr(new, name))
-        ]
+        said += [f"step {index + 1}, {old.title}: {one}" for one in _changed(old, new)]
     if approved.digest != now.digest and not said:
         # Both follow from the steps, so they are named only where no step tells why.
         said.append(f"objects: {', '.join(approved.resources)} -> {', '.join(now.resources)}")
@@ -114,11 +110,37 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _changed(old: PlannedStep, new: PlannedStep) -> Iterator[str]:
+    for name in ("title", "kind", "needed", "mutates", "before", "after", "impact", "undo"):
+        if (was := getattr(old, name)) != (is_ := getattr(new, name)):
+            yield f"{name} was {short(was)}, is {short(is_)}"
+    then, today = dict(_leaves(old.fields)), dict(_leaves(new.fields))
+    for name in dict.fromkeys([*then, *today]):
+        if then.get(name) != today.get(name):
+            yield f"{name} was {short(then.get(name))}, is {short(today.get(name))}"
+
+
+def _leaves(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
+    """Return what a step's fields hold in their depth, by names such as `vm host name`."""
+    for name, value in fields.items():
+        path = f"{above} {name}".strip()
+        if isinstance(value, dict):
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
 def _unique(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
 def short(value: object) -> str:
-    """Return the value as text of one line's length."""
-    text = str(value)
+    """Return the value as words of one line's length."""
+    match value:
+        case bool():
+            text = "yes" if value else "no"
+        case None | "":
+            text = "nothing"
+        case _:
+            text = str(value)
     return text if len(text) <= 120 else text[:117] + "..."  # noqa: PLR2004 - a line that people still read

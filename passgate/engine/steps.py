@@ -214,14 +214,18 @@ class Runbook(Generic[A]):
 def runbook(
     *, risk: Risk, reads: frozenset[Reads] = frozenset()
 ) -> Callable[[Callable[[A, Inventory], Steps]], Runbook[A]]:
-    """Make a runbook of a generator; slug, title and form follow from its name, docstring and first parameter."""
+    """Make a runbook of a generator.
+
+    Slug and title follow from its name and docstring, the form from its first parameter, the description from what its
+    file says below its first line.
+    """
 
     def make(procedure: Callable[[A, Inventory], Steps]) -> Runbook[A]:
         parameters = list(inspect.signature(procedure, eval_str=True).parameters.values())
         ask = parameters[0].annotation
-        text = inspect.getdoc(procedure) or inspect.getdoc(inspect.getmodule(procedure)) or procedure.__name__
-        title, _, rest = text.partition("\n")
+        title = (inspect.getdoc(procedure) or procedure.__name__).partition("\n")[0].rstrip(".")
+        description = (inspect.getdoc(inspect.getmodule(procedure)) or "").partition("\n")[2].strip()
         slug = procedure.__name__.replace("_", "-")
-        return Runbook(slug, title.rstrip("."), rest.strip(), ask, risk, frozenset(reads), procedure)
+        return Runbook(slug, title, description, ask, risk, frozenset(reads), procedure)
 
     return make

@@ -384,6 +384,7 @@ def plan_digest(plan: dict[str, Any]) -> str:
     """Return the digest that decisions are bound to, from the plan itself."""
     meaning = {
         "runbook": plan["runbook"],
+        "risk": plan["risk"],
         "target": plan["target"],
         "resources": sorted(plan["resources"]),
         "warnings": sorted(check["code"] for check in plan["checks"] if not check["met"]),

@@ -81,6 +81,7 @@ class Plan(Frozen):
         """
         meaning: dict[str, Any] = {
             "runbook": self.runbook,
+            "risk": self.risk.value,
             "target": self.target,
             "resources": sorted(self.resources),
             "warnings": sorted(check.code for check in self.checks if not check.met),

@@ -62,7 +62,7 @@ def test_the_shipped_config_loads_with_policies_in_name_order() -> None:
         ("policies/20-normal.yaml", "    undo_", "    pre_authorised: true\n    undo_", "rules[0].name", "both"),
         ("policies/10-standard.yaml", "    pre_authorised: true", "", "rules[0].name", "neither"),
         ("policies/20-normal.yaml", "name: normal", "name: normal\n    vms: [x]", "rules[0].name", "no rule matches"),
-        ("policies/20-normal.yaml", "rules:", "rules:\n  - {name: a, pre_authorised: true}", "rules[1].name", "reached"),
+        ("policies/20-normal.yaml", "rules:", "rules:\n  - {name: a, pre_authorised: true}", "rules[1].name", "ached"),
         ("policies/10-standard.yaml", "    pre_", "    requesters: [eve]\n    pre_", "rules[0].requesters", "'eve' is"),
     ],
 )  # fmt: skip

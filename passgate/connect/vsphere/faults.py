@@ -196,7 +196,8 @@ def of_fault(fault: Any, doing: str, subject: str) -> PassgateError:
     texts = [one.message for one in fault.faultMessage or () if one.message]
     log.warning("vSphere could not %s: %s: %s %s", doing, kind, fault.msg or "", texts)
     saying = next((saying for kind_of, saying in FAULTS if isinstance(fault, kind_of)), OTHER)
-    said = " ".join(dict.fromkeys(filter(None, [fault.msg, *details(fault), *texts])))
+    # Some servers send the fault's own name as its message, which says nothing that is not said already.
+    said = " ".join(dict.fromkeys(one for one in (fault.msg, *details(fault), *texts) if one and one != kind))
     message = f"Could not {doing}: {saying.means}. vCenter said {kind}{f': {said}' if said else ''}"
     if not message.endswith("."):
         message += "."
