@@ -18,11 +18,14 @@ from passgate.engine.flow import flow_of, form_of, run_key, run_name
 from passgate.engine.runtime import Runtime
 from passgate.engine.worker import POOL
 from passgate.errors import UnreachableError
-from passgate.model.change import Change
+from passgate.model.change import Change, State
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
+LOOK_EVERY = 0.05
+FALLING_ASLEEP = 60
+"""How many looks, that far apart in seconds, a ring gives a run that is in hand; then the clockwork rings again."""
 FAULTS = (httpx.HTTPError, PrefectHTTPStatusError)
 
 
@@ -83,16 +86,25 @@ class PrefectBell:
     async def ring(self, change: Change) -> None:
         """Wake the change's run, whatever state it is in; a run that is gone is made anew."""
         if change.flow_run is None:
-            return await self.start(change)
+            return None if change.state.is_end else await self.start(change)
+        await self._until_asleep(change, UUID(change.flow_run))
         async with self._one_at_a_time:
             try:
                 await self._wake(change, UUID(change.flow_run))
             except ObjectNotFound:
-                await self._start_anew(change)
+                if not change.state.is_end:
+                    await self._start_anew(change)
             except FAULTS as error:
                 raise UnreachableError(f"Prefect did not answer when {change.id} was rung: {error}.") from error
         self._nudge()
         return None
+
+    async def _until_asleep(self, change: Change, run_id: UUID) -> None:
+        """Wait a moment for a run that is about to suspend: it read the decisions before the one that rings now."""
+        tries = 0 if change.state is State.APPLYING else FALLING_ASLEEP
+        while self._in_hand(run_id) and tries > 0:
+            tries -= 1
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _wake(self, change: Change, run_id: UUID) -> None:
         client = self._open()

@@ -14,6 +14,9 @@ from passgate.model.change import Change, State
 
 EVERY = 5.0
 """Seconds between two rounds; an expiry is at most this late."""
+RECENT = 100
+"""How many of the changes that ended last are looked after: a crash leaves no more than a few unfinished."""
+ENDED = tuple(state for state in State if state.is_end)
 OPEN = (State.REQUESTED, State.PLANNED, State.WAITING, State.APPROVED, State.SCHEDULED, State.APPLYING)
 
 log = logging.getLogger(__name__)
@@ -25,7 +28,8 @@ class Clockwork:
     def __init__(self, runtime: Runtime, bell: PrefectBell) -> None:
         self._runtime = runtime
         self._bell = bell
-        self._looked_at_ends = False
+        self._closed: set[str] = set()
+        """Ended changes with evidence whose run was rung once more, so that it ends too."""
 
     async def run(self) -> None:
         """Make rounds until cancelled. A fault in one round never ends the clockwork."""
@@ -43,20 +47,16 @@ class Clockwork:
             settled = settle(self._runtime, change)
             if settled.state is not State.WAITING or settled.flow_run is None:
                 await self._wake(settled)
-        if not self._looked_at_ends:
-            await self._write_missing_evidence()
-            self._looked_at_ends = True
+        for change in store.changes(ENDED, limit=RECENT):
+            if change.id not in self._closed:
+                await self._wake(change)
 
     async def _wake(self, change: Change) -> None:
         try:
             await self._bell.ring(change)
-            if change.state.is_end and not evidence_file(self._runtime.home, change.id).exists():
-                await write_evidence(self._runtime, change)
+            if change.state.is_end:
+                if change.plan is not None and not evidence_file(self._runtime.home, change.id).exists():
+                    await write_evidence(self._runtime, change)
+                self._closed.add(change.id)
         except PassgateError as error:
             log.warning("%s: %s", change.id, error.message)
-
-    async def _write_missing_evidence(self) -> None:
-        runtime = self._runtime
-        for change in runtime.store.changes(tuple(state for state in State if state.is_end), limit=100):
-            if change.plan is not None and not evidence_file(runtime.home, change.id).exists():
-                await write_evidence(runtime, change)

@@ -88,7 +88,7 @@ def test_the_guest_tells_the_stick_and_keeps_nothing_of_ours(site: Site, name: s
     [seen] = connector.usb(site.vm(name))
     assert (seen.vid_pid, seen.serial) == ("18a5:0302", "07A40901A2B3C4D5")
     assert [disk.size for disk in seen.disks] == [15518924800]
-    assert name in site.disks
+    assert list(site.disks) == [site.world.vm(name).ref]
     assert site.left() == []
 
 

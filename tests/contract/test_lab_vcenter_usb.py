@@ -254,7 +254,7 @@ def test_guest_operations_run_programs_and_hand_files_out(tmp_path: Path) -> Non
         pid = ops.processManager.StartProgramInGuest(vm, auth, spec)
         assert within(lambda: ops.processManager.ListProcessesInGuest(vm, auth, [pid])[0].exitCode == 3)
         told = ops.fileManager.InitiateFileTransferFromGuest(vm, auth, "C:\\out.txt")
-        assert _get(told.url, lab.tls) == b"win-01 ran cmd.exe /c usb"
+        assert _get(told.url, lab.tls) == b"vm-101 ran cmd.exe /c usb"
         ops.fileManager.DeleteFileInGuest(vm, auth, "C:\\out.txt")
         with pytest.raises(vim.fault.FileNotFound):
             ops.fileManager.InitiateFileTransferFromGuest(vm, auth, "C:\\out.txt")

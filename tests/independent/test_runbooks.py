@@ -7,32 +7,24 @@ out too: this is the engine's own part, from the request to the evidence.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from passgate.engine.beginning import LEASE, begin
-from passgate.engine.carrying import Attempt, Carrying
-from passgate.engine.catalogue import Catalogue
+from passgate.engine.carrying import Attempt
 from passgate.engine.ending import end, evidence_file
-from passgate.engine.estate import Estate
 from passgate.engine.filing import file_change
-from passgate.engine.gate import settle
-from passgate.engine.runtime import Runtime, open_store, utc_now
+from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Check, Runbook, Steps
 from passgate.errors import CheckFailedError
-from passgate.model.change import Actor, Change, Door, State
-from passgate.model.decision import Decision, Verdict
+from passgate.model.change import Change, State
 from passgate.model.inventory import ControllerKind
-from passgate.settings.load import load_config
-from passgate.settings.shape import FromFile
 from tests.contract.vsphere_places import PLACES, STICK, Place
+from tests.engine_room import ALICE, approved, begun, engine_on
 from tests.independent.vcenter_of_govmomi import CANT
 
-ROOT = Path(__file__).parents[2]
-ALICE = Actor(person="alice", door=Door.CLI)
 LEFT_OUT = {
     "USB-ARB-01": "arbitrator",
     "USB-VM-06": "tools",
@@ -51,27 +43,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-async def runtime(place: Place, tmp_path: Path) -> AsyncIterator[Runtime]:
-    """Open a runtime on that vCenter, with a home and a ledger of its own; it has no ESXi shells."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "password").write_text(place.endpoint.password)
-    shipped = load_config(ROOT / "config")
-    vcenter = shipped.site.vcenter.model_copy(
-        update={
-            "url": place.endpoint.url,
-            "ca": place.endpoint.ca,
-            "user": place.endpoint.user,
-            "password": FromFile(file="password"),
-        }
-    )
-    site = shipped.site.model_copy(update={"vcenter": vcenter, "shell": None})
-    config = shipped.model_copy(update={"site": site})
-    store = open_store(home, config)
-    found = Runtime(home, config, store, Catalogue(ROOT), Estate(config, home), utc_now)
-    yield found
-    found.estate.close()
-    store.close()
+def runtime(place: Place, tmp_path: Path) -> Iterator[Runtime]:
+    """Open a runtime on that vCenter."""
+    with engine_on(place, tmp_path / "home") as opened:
+        yield opened
 
 
 def test_each_thing_left_out_has_its_reason() -> None:
@@ -134,26 +109,6 @@ def shortened(runbook: Runbook[Any]) -> Runbook[Any]:
                 yield item
 
     return dataclasses.replace(runbook, procedure=procedure)
-
-
-async def approved(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Change:
-    """File a change as Alice and approve it as Bob."""
-    change = await file_change(runtime, runbook, ask, ALICE)
-    decision = Decision(
-        change=change.id, digest=change.digest or "", person="bob", door="cli", verdict=Verdict.APPROVE, at=utc_now()
-    )
-    runtime.store.decide(decision, Actor(person="bob", door=Door.CLI))
-    return settle(runtime, change)
-
-
-async def begun(runtime: Runtime, change: Change) -> Carrying:
-    """Begin the change as its run does: leases, the plan made anew, the restore point, the journal."""
-    assert change.plan is not None
-    taken = await begin(runtime, change)
-    assert taken is not None
-    assert taken.state is State.APPLYING, taken.outcome
-    tokens = runtime.store.take_leases(change.id, change.plan.resources, LEASE, utc_now())
-    return Carrying(runtime, change.id, change.plan, tokens)
 
 
 async def carried_out(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Change:

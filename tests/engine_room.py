@@ -1,0 +1,67 @@
+"""Run the engine without Prefect: a runtime on a vCenter, and a change taken from the request to its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from passgate.engine.beginning import LEASE, begin
+from passgate.engine.carrying import Carrying
+from passgate.engine.catalogue import Catalogue
+from passgate.engine.estate import Estate
+from passgate.engine.filing import file_change
+from passgate.engine.gate import settle
+from passgate.engine.runtime import Runtime, open_store, utc_now
+from passgate.model.change import Actor, Change, Door, State
+from passgate.model.decision import Decision, Verdict
+from passgate.settings.load import load_config
+from passgate.settings.shape import FromFile
+from tests.contract.vsphere_places import Place
+
+ROOT = Path(__file__).parents[1]
+ALICE = Actor(person="alice", door=Door.CLI)
+
+
+@contextmanager
+def engine_on(place: Place, home: Path) -> Iterator[Runtime]:
+    """Open a runtime on that vCenter, with a home and a ledger of its own; it has no ESXi shells."""
+    home.mkdir()
+    (home / "password").write_text(place.endpoint.password)
+    shipped = load_config(ROOT / "config")
+    vcenter = shipped.site.vcenter.model_copy(
+        update={
+            "url": place.endpoint.url,
+            "ca": place.endpoint.ca,
+            "user": place.endpoint.user,
+            "password": FromFile(file="password"),
+        }
+    )
+    site = shipped.site.model_copy(update={"vcenter": vcenter, "shell": None})
+    config = shipped.model_copy(update={"site": site})
+    store = open_store(home, config)
+    found = Runtime(home, config, store, Catalogue(ROOT), Estate(config, home), utc_now)
+    yield found
+    found.estate.close()
+    store.close()
+
+
+async def approved(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Change:
+    """File a change as Alice and approve it as Bob."""
+    change = await file_change(runtime, runbook, ask, ALICE)
+    decision = Decision(
+        change=change.id, digest=change.digest or "", person="bob", door="cli", verdict=Verdict.APPROVE, at=utc_now()
+    )
+    runtime.store.decide(decision, Actor(person="bob", door=Door.CLI))
+    return settle(runtime, change)
+
+
+async def begun(runtime: Runtime, change: Change) -> Carrying:
+    """Begin the change as its run does: leases, the plan made anew, the restore point, the journal."""
+    assert change.plan is not None
+    taken = await begin(runtime, change)
+    assert taken is not None
+    assert taken.state is State.APPLYING, taken.outcome
+    tokens = runtime.store.take_leases(change.id, change.plan.resources, LEASE, utc_now())
+    return Carrying(runtime, change.id, change.plan, tokens)
