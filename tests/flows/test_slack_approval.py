@@ -8,7 +8,7 @@ import pytest
 
 from passgate.model.change import Door, EventType, State
 from passgate.model.decision import Verdict
-from tests.house import House
+from tests.house import House, until
 from tests.lab_site import LabError
 from tests.slack_channel import ALICE, APPROVE, BOB, CAROL, DAVE, DENY, GUEST, Channel
 
@@ -113,6 +113,7 @@ def test_who_may_not_decide_is_told_so_privately_and_nothing_changes(
     """A click by somebody without the right is refused in a note that only they see; the buttons stay for others."""
     change = house.request()
     channel.shows_buttons(change)
+    until(lambda: any("Needs" in one for one in channel.thread(change)), "the thread tells what it waits for")
     before = len(channel.notes(person))
     length = len(channel.thread(change))
 
