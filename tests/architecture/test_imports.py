@@ -18,7 +18,7 @@ PLACES = {
     "pyVmomi": ("passgate/connect/vsphere/", "passgate/lab/"),
     "pyVim": ("passgate/connect/vsphere/", "passgate/lab/"),
     "paramiko": ("passgate/connect/esxi_shell/", "passgate/connect/guest/", "passgate/lab/"),
-    "slack_sdk": ("passgate/connect/slack.py", "passgate/faces/chat/"),
+    "slack_sdk": ("passgate/connect/slack/", "passgate/faces/chat/"),
     "sqlalchemy": ("passgate/store/",),
     "flows": (),
     "tasks": ("flows/", "tasks/"),

@@ -1,22 +1,19 @@
-"""Speak to Slack's Web API and Socket Mode.
+"""Speak to Slack's Web API, and open the socket on which clicks come.
 
 The Web API goes through slack_sdk's asynchronous client with its retries switched off: whether a message may be sent
-again is for the outbox to decide, because a repeated `chat.postMessage` posts twice (reference approvals 5.5). The
-socket is aiohttp's own, not slack_sdk's client: that one acknowledges in tasks that nobody awaits, and reconnects for
-ever to an address that Slack gives out for one use (R42). Tokens travel in the Authorization header alone, and neither
-they nor any body is ever logged.
+again is for the outbox to decide, because a repeated `chat.postMessage` posts twice (reference approvals 5.5). Tokens
+travel in the Authorization header alone, and neither they nor any body is ever logged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import logging
-import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NoReturn, Self
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
@@ -26,9 +23,9 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from passgate.errors import BusyError, LoginError, RefusedError, UnreachableError, WorldError
-
-__all__ = ["Envelope", "Identity", "Mark", "Reply", "SlackConnector", "SlackUser", "SocketHealth", "backoff"]
+from passgate.connect.slack.faults import in_words, rate_limit, refusal
+from passgate.connect.slack.socket import OnEnvelope, Socket, SocketHealth
+from passgate.errors import BusyError, UnreachableError
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +36,9 @@ SCOPES = {
 }
 """Bot scopes that are needed, and what for. Slack needs no scope for modals and clicks."""
 
-_LOGIN_FAULTS = frozenset(
-    {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type"}
-)
-_DOWN_FAULTS = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
-_HINTS = {
-    "channel_not_found": "Check the channel id in config/chat.yaml; the app must be a member: /invite it there.",
-    "not_in_channel": "Invite the app into the channel with /invite.",
-    "is_archived": "Unarchive the channel, or name another one in config/chat.yaml.",
-    "missing_scope": "Add the scope to the Slack app (OAuth & Permissions) and install the app again.",
-}
 _PAGES = 20
 _RATE_TRIES = 5
 _LONGEST_WAIT = 60.0
-_SERVER_ERROR = 500
-_TOO_MANY = 429
 
 
 @dataclass(frozen=True)
@@ -97,45 +82,6 @@ class SlackUser:
     bot: bool
     guest: bool
     deleted: bool
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """Hold one delivery of Socket Mode."""
-
-    id: str
-    type: str
-    payload: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Say what goes back with the acknowledgement, and what is to be done once it is sent."""
-
-    payload: dict[str, Any] | None = None
-    then: Callable[[], Awaitable[None]] | None = None
-
-
-@dataclass
-class SocketHealth:
-    """Hold the state of the socket for `status` and `doctor`."""
-
-    connected_since: datetime | None = None
-    last_heard: datetime | None = None
-    last_ack: datetime | None = None
-    trouble: str = ""
-    connections: int = field(default=0)
-
-
-OnEnvelope = Callable[[Envelope], Awaitable[Reply]]
-
-
-def backoff(first: float = 0.2, longest: float = 30.0) -> Iterator[float]:
-    """Yield waiting times that double up to a bound, with jitter, so that nobody hammers a Slack that is down."""
-    wait = first
-    while True:
-        yield wait * random.uniform(0.7, 1.0)  # noqa: S311  # jitter, not a secret
-        wait = min(wait * 2, longest)
 
 
 class SlackConnector:
@@ -276,83 +222,24 @@ class SlackConnector:
         """Receive envelopes for ever; reconnects by itself, and never ends because of Slack.
 
         For each envelope `on_envelope` is awaited (it stores), then the envelope is acknowledged, then `Reply.then`
-        runs. An envelope that could not be stored is not acknowledged: Slack shows the person a warning.
+        runs.
         """
-        working: set[asyncio.Task[None]] = set()
-        pauses = backoff(longest=self._longest_pause)
-        try:
-            while True:
-                before = self.health.connections
-                try:
-                    await self._listen_once(on_envelope, working)
-                    trouble = ""
-                except Exception as error:  # noqa: BLE001 - whatever broke this socket, the next one may hold
-                    trouble = error.message if isinstance(error, WorldError) else f"The socket broke: {_words(error)}."
-                self.health.connected_since = None
-                self.health.trouble = trouble
-                if self.health.connections > before:
-                    pauses = backoff(longest=self._longest_pause)
-                if trouble:
-                    log.warning("Not listening to Slack: %s It is tried again.", trouble)
-                await asyncio.sleep(next(pauses))
-        finally:
-            for task in working:
-                task.cancel()
+        await Socket(self._socket, on_envelope, self.health, self._longest_pause).listen()
 
-    async def _listen_once(self, on_envelope: OnEnvelope, working: set[asyncio.Task[None]]) -> None:
-        """Hold one socket until Slack asks for a new one (a return) or it breaks (an error).
-
-        aiohttp pings, and breaks the socket when nothing was heard for one and a half intervals: a deaf one ends here.
-        """
+    @asynccontextmanager
+    async def _socket(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open one socket; aiohttp breaks it when nothing was heard for one and a half ping intervals."""
         session, app = self._opened(self._session), self._opened(self._app)
         url = await self._socket_url()
         bounds = aiohttp.ClientWSTimeout(ws_close=1.0)
         async with session.ws_connect(
             url, autoping=False, heartbeat=self._ping_every, proxy=_proxy(app.proxy, url), timeout=bounds
         ) as socket:
-            async for message in socket:
-                self.health.last_heard = datetime.now(UTC)
-                if message.type is aiohttp.WSMsgType.PING:
-                    await socket.pong(message.data)
-                elif message.type is aiohttp.WSMsgType.TEXT:
-                    data = json.loads(message.data)
-                    if data.get("type") == "disconnect":
-                        return
-                    if data.get("type") == "hello":
-                        self.health.connected_since = self.health.last_heard
-                        self.health.connections += 1
-                        self.health.trouble = ""
-                    elif "envelope_id" in data:
-                        await self._take(socket, data, on_envelope, working)
-            raise UnreachableError(f"The socket to Slack closed ({_words(socket.exception()) or socket.close_code}).")
+            yield socket
 
     async def _socket_url(self) -> str:
         opened = await self._call("apps.connections.open", {}, client=self._opened(self._app), form=True)
         return _text(opened, "url")
-
-    async def _take(
-        self,
-        socket: aiohttp.ClientWebSocketResponse,
-        data: dict[str, Any],
-        on_envelope: OnEnvelope,
-        working: set[asyncio.Task[None]],
-    ) -> None:
-        """Store, acknowledge, work on: in that order."""
-        envelope = Envelope(str(data["envelope_id"]), str(data.get("type", "")), data.get("payload") or {})
-        try:
-            reply = await on_envelope(envelope)
-        except Exception:
-            log.exception("A delivery from Slack could not be stored, so it is not acknowledged")
-            return
-        ack = {"envelope_id": envelope.id, **({"payload": reply.payload} if reply.payload else {})}
-        try:
-            await socket.send_str(json.dumps(ack))
-            self.health.last_ack = datetime.now(UTC)
-        finally:  # what is stored is worked on, whether or not Slack heard that we have it
-            if reply.then is not None:
-                task = asyncio.ensure_future(_guarded(reply.then))
-                working.add(task)
-                task.add_done_callback(working.discard)
 
     def _client(self, token: str) -> AsyncWebClient:
         """Make a Web API client that retries nothing and logs nothing."""
@@ -381,75 +268,21 @@ class SlackConnector:
             try:
                 return await (api.api_call(method, data=body) if form else api.api_call(method, json=body))
             except SlackApiError as error:
-                wait = _rate_limit(error.response)
+                wait = rate_limit(error.response)
                 if wait is None:
-                    raise _refusal(method, error.response) from None
+                    raise refusal(method, error.response) from None
                 await asyncio.sleep(min(wait, _LONGEST_WAIT))
             except (aiohttp.ClientError, SlackClientError, OSError, ValueError) as error:
                 raise UnreachableError(
-                    f"Slack did not answer {method} ({_words(error)}); whether it took the call is not known.",
+                    f"Slack did not answer {method} ({in_words(error)}); whether it took the call is not known.",
                     hint="Passgate looks before it repeats. Check the way to Slack if this lasts.",
                     subject=method,
                 ) from None
         raise BusyError(f"Slack limits {method} and did so {_RATE_TRIES} times in a row.", subject=method)
 
 
-async def _guarded(work: Callable[[], Awaitable[None]]) -> None:
-    """Run work that must not take the listener down with it."""
-    try:
-        await work()
-    except Exception:
-        log.exception("Work on a delivery from Slack failed; what was stored is tried again")
-
-
 def _text(answer: AsyncSlackResponse, key: str) -> str:
     return str(answer.get(key) or "")
-
-
-def _words(error: BaseException | None) -> str:
-    """Name an error without its text, which may hold an address with a ticket in it."""
-    return type(error).__name__ if error is not None else ""
-
-
-def _rate_limit(response: Any) -> float | None:
-    """Return how long Slack wants us to wait; None when this is no rate limit."""
-    limited = getattr(response, "status_code", 0) == _TOO_MANY or _fault(response) in {"ratelimited", "rate_limited"}
-    if not limited:
-        return None
-    headers = {str(name).lower(): value for name, value in (getattr(response, "headers", None) or {}).items()}
-    try:
-        return max(0.0, float(headers.get("retry-after", 1)))
-    except ValueError:
-        return 1.0
-
-
-def _fault(response: Any) -> str:
-    data = getattr(response, "data", None)
-    return str(data.get("error", "")) if isinstance(data, dict) else ""
-
-
-def _refusal(method: str, response: Any) -> WorldError:
-    """Turn Slack's answer into the error that says what to do."""
-    fault = _fault(response)
-    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
-    if status >= _SERVER_ERROR or fault in _DOWN_FAULTS or not fault:
-        return UnreachableError(
-            f"Slack failed at {method} ({fault or f'HTTP {status}'}); whether it took the call is not known.",
-            hint="Passgate looks before it repeats. See status.slack.com if this lasts.",
-            subject=method,
-        )
-    if fault in _LOGIN_FAULTS:
-        which = "app token (xapp-)" if method == "apps.connections.open" else "bot token (xoxb-)"
-        return LoginError(
-            f"Slack refused the {which}: {fault}.",
-            hint="Put a valid token where config/chat.yaml refers to, then restart Passgate.",
-            subject=method,
-        )
-    needed = f": the scope {response.data['needed']} is missing" if response.data.get("needed") else f": {fault}"
-    details = (response.data.get("response_metadata") or {}).get("messages") or ()
-    said = f" ({'; '.join(str(one) for one in details)[:300]})" if details else ""
-    hint = _HINTS.get(fault, "Look the fault up at docs.slack.dev under the method's name.")
-    return RefusedError(f"Slack refused {method}{needed}{said}.", fault=fault, hint=hint, subject=method)
 
 
 def _proxy(proxy: str | None, url: str) -> str | None:
