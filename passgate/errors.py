@@ -18,6 +18,7 @@
     │   ├── RefusedError        the other side refused, with its own fault; not safe to repeat
     │   └── UnconfirmedError    the act was accepted, a fresh reading does not (or not yet) show it
     ├── ConflictError       another change holds the lease, or the state moved on meanwhile                exit 6
+    │   └── SupersededError     a newer run of the same change holds its leases
     └── RecordError         the ledger or the database can't be written or does not verify                 exit 7
 
 Every error carries what happened (`message`), what to do (`hint`), a stable `code`, the thing it is about (`subject`)
@@ -159,6 +160,12 @@ class ConflictError(PassgateError):
 
     code = "PG-CONFLICT-0001"
     exit_code = 6
+
+
+class SupersededError(ConflictError):
+    """Raised when a newer run of the same change holds its leases: this one must leave without another word."""
+
+    code = "PG-CONFLICT-0002"
 
 
 class RecordError(PassgateError):

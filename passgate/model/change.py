@@ -107,13 +107,17 @@ class Change(Frozen):
 
 
 class StepState(StrEnum):
-    """Name the states of one step in the journal; INTENT without an outcome is looked at anew after a crash."""
+    """Name the states of one step in the journal.
+
+    INTENT without an outcome is looked at anew after a crash. REFUSED failed before any mutating call was sent.
+    """
 
     PENDING = "pending"
     INTENT = "intent"
     DONE = "done"
     NOT_NEEDED = "not needed"
     FAILED = "failed"
+    REFUSED = "refused"
     UNKNOWN = "unknown"
     UNDONE = "undone"
 
@@ -154,6 +158,8 @@ class EventType(StrEnum):
     EVIDENCE = "evidence.written"
     READ = "ledger.read"
     KEY = "ledger.key"
+    TOKEN = "token.issued"  # noqa: S105 - the name of an event
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - the name of an event
 
 
 class Event(Frozen):

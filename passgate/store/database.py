@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from passgate.errors import RecordError
+from passgate.errors import ConflictError, RecordError
 from passgate.store.tables import REVISION
 
 BUSY_SECONDS = 30
@@ -19,6 +21,9 @@ BUSY_SECONDS = 30
 
 WRITER_LOCK = 0x70617373
 """Key of PostgreSQL's advisory lock that makes all processes one writer ("pass")."""
+
+SERVICE_LOCK = 0x73657276
+"""Key of PostgreSQL's advisory lock that one service holds as long as it lives ("serv")."""
 
 _CAUSES = (
     ("disk is full", "the disk is full", "Free some space; until then no change goes on."),
@@ -46,9 +51,9 @@ def in_words(error: SQLAlchemyError) -> RecordError:
     seen = f"{type(cause).__name__} {cause}".casefold()
     for sign, meaning, hint in _CAUSES:
         if sign in seen:
-            return RecordError(f"The database can't be used: {meaning}. Nothing was recorded or changed.", hint=hint)
+            return RecordError(f"The database can't be used: {meaning}. Nothing was recorded.", hint=hint)
     return RecordError(
-        f"The database can't be used ({type(cause).__name__}). Nothing was recorded or changed.",
+        f"The database can't be used ({type(cause).__name__}). Nothing was recorded.",
         hint="See the log of the database, or of its disk.",
     )
 
@@ -88,11 +93,18 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("begin immediate" if writes else "begin")
 
 
+class _Held(Protocol):
+    """What holds the right of one service for as long as it is open."""
+
+    def close(self) -> None: ...
+
+
 class Database:
     """Give out transactions on one database: many readers, one writer at a time across all processes."""
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
+        self._held: _Held | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -146,9 +158,60 @@ class Database:
                     hint="Check owner and mode above it.",
                 ) from error
 
-    def has_tables(self) -> bool:
-        """Say whether this database was ever migrated."""
+    def hold(self) -> None:
+        """Take the exclusive right of one service to work here, until `close` or the end of this process."""
+        if self._held:
+            return
+        self._held = self._hold_postgresql() if self.engine.dialect.name == "postgresql" else self._hold_sqlite()
+
+    def close(self) -> None:
+        """Let go of the right to work here, and give all connections back."""
+        if self._held:
+            self._held.close()
+            self._held = None
+        self.engine.dispose()
+
+    def _hold_sqlite(self) -> _Held:
+        path = Path(f"{self.engine.url.database}.service")
+        self._make_folder()
         try:
-            return inspect(self.engine).has_table("alembic_version")
+            file = path.open("ab")
+        except OSError as error:
+            raise RecordError(
+                f"The file {path}, by which one service alone works on the database, can't be opened: "
+                f"{error.strerror}.",
+                hint="Check owner and mode of the file and its folder.",
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise _held_elsewhere() from error
+        except OSError as error:
+            file.close()
+            raise RecordError(
+                f"The file {path}, by which one service alone works on the database, can't be locked: "
+                f"{error.strerror}.",
+                hint="Put the database on a local disk.",
+            ) from error
+        return file
+
+    def _hold_postgresql(self) -> _Held:
+        try:
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            # Detached from the pool, closing it ends the session, and with that the lock.
+            connection.detach()
+            is_ours = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": SERVICE_LOCK})
         except SQLAlchemyError as error:
             raise in_words(error) from error
+        if not is_ours:
+            connection.close()
+            raise _held_elsewhere()
+        return connection
+
+
+def _held_elsewhere() -> ConflictError:
+    return ConflictError(
+        "Another service works on this database. Two would carry out the same changes twice; this one did not start.",
+        hint="Use the one that runs (`passgate status`), or stop it first (`passgate down`, in its home).",
+    )

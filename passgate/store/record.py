@@ -25,7 +25,10 @@ HASH = 32
 TAIL = 1024
 """Bytes at the end of the anchor file that are read first; they hold its newest heads."""
 
-SIGNED = frozenset({EventType.DECISION, EventType.STEP_OUTCOME, EventType.UNDO_OUTCOME, EventType.EVIDENCE})
+SIGNED = frozenset({
+    EventType.DECISION, EventType.STEP_OUTCOME, EventType.UNDO_OUTCOME, EventType.EVIDENCE,
+    EventType.TOKEN, EventType.TOKEN_REVOKED,
+})  # fmt: skip
 """Events after which the head is signed, besides the end of a change: what nobody may take back unseen."""
 
 
@@ -237,6 +240,6 @@ class AnchorFile:
 
     def _unusable(self, error: OSError) -> RecordError:
         return RecordError(
-            f"The anchor file {self.path} can't be used: {error.strerror}. Nothing was recorded or changed.",
+            f"The anchor file {self.path} can't be used: {error.strerror}. Nothing was recorded.",
             hint="Check owner, mode and free space; signed heads must reach a place outside the database.",
         )

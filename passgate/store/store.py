@@ -10,18 +10,18 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
-from passgate.errors import ConflictError, InputError, RecordError, UnknownNameError
+from passgate.errors import ConflictError, InputError, RecordError, SupersededError, UnknownNameError
 from passgate.ledger.canonical import LEFT_OUT, is_named_like_a_secret, read_event, recordable, time_text
 from passgate.ledger.evidence import EvidenceData
-from passgate.ledger.note import Checkpoint, VerifierKey
+from passgate.ledger.note import BadNoteError, Checkpoint, VerifierKey, open_checkpoint
 from passgate.ledger.signer import Signer
 from passgate.ledger.verify import Finding, Proven, verify
 from passgate.model.change import (
@@ -41,7 +41,8 @@ from passgate.model.frozen import Frozen
 from passgate.model.plan import Plan, PlannedStep
 from passgate.store import record
 from passgate.store.database import Database
-from passgate.store.tables import changes, chat_messages, cursors, decisions, inbox, journal, leases, ledger, tokens
+from passgate.store.tables import changes, chat_messages, cursors, decisions, inbox, journal, leases, ledger
+from passgate.store.tables import tokens as personal_tokens
 
 PASSGATE = Actor(person="passgate", door=Door.ENGINE)
 
@@ -73,8 +74,25 @@ class Store:
         self._database.migrate()
 
     def close(self) -> None:
-        """Give all connections back."""
-        self._database.engine.dispose()
+        """Give all connections back, and the right to work here alone."""
+        self._database.close()
+
+    def hold(self) -> None:
+        """Take the exclusive right of one service to work on this database, for as long as this store is open.
+
+        RecordError where another key signed here last: nothing could be recorded then.
+        """
+        with self._database.reading() as connection:
+            newest = record.newest_head(connection)
+        if newest and self._signer:
+            try:
+                open_checkpoint(newest, [self._signer.key(self.origin)])
+            except BadNoteError as error:
+                raise RecordError(
+                    f"Another key signed the ledger in this database ({error}). This service did not start.",
+                    hint="Take the ledger.key of the former home, and the same origin in config/service.yaml.",
+                ) from error
+        self._database.hold()
 
     # Changes
 
@@ -151,12 +169,17 @@ class Store:
         *,
         execute_by: datetime | None = None,
         outcome: str | None = None,
+        tokens: Mapping[str, int] | None = None,
     ) -> Change:
-        """Move a change to a state that may follow its own; ConflictError when it moved on meanwhile."""
+        """Move a change to a state that may follow its own; ConflictError when it moved on meanwhile.
+
+        With `tokens` (here and below), SupersededError unless these are the current tokens of leases it holds.
+        """
         if actor.door is not Door.ENGINE:
             _refuse_secrets(reason=why)
         with self._writing() as write:
             change = _change_in(write.connection, change_id)
+            _require_current(write.connection, change_id, tokens)
             if to not in TRANSITIONS[change.state]:
                 follow = ", ".join(sorted(TRANSITIONS[change.state])) or "nothing: it has ended"
                 raise ConflictError(
@@ -169,9 +192,47 @@ class Store:
             values |= {"outcome": outcome} if outcome is not None else {}
             values |= {"ended_at": at} if to.is_end else {}
             write.connection.execute(update(changes).where(changes.c.id == change_id).values(**values))
-            data = {"from": change.state.value, "to": to.value, "why": why}
+            data = _moved(change.state, to, why)
             data |= {"execute_by": time_text(execute_by)} if execute_by else {}
             data |= {"outcome": outcome} if outcome else {}
+            write.append(Event(type=EventType.STATE, change=change_id, actor=actor, at=at, data=data))
+            return _change_in(write.connection, change_id)
+
+    def begin(  # noqa: PLR0917 - the facade that the engine was written against
+        self,
+        change_id: str,
+        steps: Sequence[PlannedStep],
+        events: Sequence[Event],
+        actor: Actor,
+        why: str,
+        at: datetime,
+        tokens: Mapping[str, int],
+    ) -> Change:
+        """Begin an approved change: its journal, what is known from before (`events`) and `applying`, or nothing."""
+        if actor.door is not Door.ENGINE:
+            _refuse_secrets(reason=why)
+        with self._writing() as write:
+            change = _change_in(write.connection, change_id)
+            _require_current(write.connection, change_id, tokens)
+            if change.state is not State.APPROVED:
+                raise ConflictError(
+                    f"{change_id} is {change.state}, not {State.APPROVED}, and can't be begun. It stayed as it was.",
+                    hint=f"`passgate show {change_id}` says how it came to that.",
+                    subject=change_id,
+                )
+            if change.execute_by and at > change.execute_by:
+                raise ConflictError(
+                    f"The approval of {change_id} ended at {change.execute_by:%Y-%m-%d %H:%M} UTC. It was not begun.",
+                    hint="Request it again: a new request needs new approvals.",
+                    subject=change_id,
+                )
+            _write_journal(write.connection, change_id, steps)
+            for event in events:
+                _require_own(change_id, event)
+                write.append(event)
+            applying = update(changes).where(changes.c.id == change_id).values(state=State.APPLYING.value)
+            write.connection.execute(applying)
+            data = _moved(change.state, State.APPLYING, why)
             write.append(Event(type=EventType.STATE, change=change_id, actor=actor, at=at, data=data))
             return _change_in(write.connection, change_id)
 
@@ -229,17 +290,7 @@ class Store:
         """Write the steps down as pending; those that are there already stay as they are."""
         with self._writing() as write:
             _change_in(write.connection, change_id)
-            there = {entry.index for entry in _journal_in(write.connection, change_id)}
-            rows = [
-                {
-                    "change": change_id, "index": step.index, "kind": step.kind, "title": step.title,
-                    "state": StepState.PENDING.value, "attempts": 0, "saw": "", "error": "",
-                }
-                for step in steps
-                if step.index not in there
-            ]  # fmt: skip
-            if rows:
-                write.connection.execute(insert(journal), rows)
+            _write_journal(write.connection, change_id, steps)
 
     def journal(self, change_id: str) -> tuple[JournalEntry, ...]:
         """Return the state of each step, in order."""
@@ -253,24 +304,30 @@ class Store:
         state: StepState,
         event: Event,
         *,
-        saw: str = "",
-        error: str = "",
+        saw: str | None = None,
+        error: str | None = None,
         attempt: bool = False,
+        tokens: Mapping[str, int] | None = None,
     ) -> JournalEntry:
-        """Set the state of a step and record the event that says so."""
+        """Set the state of a step and record the event that says so; None leaves `saw` and `error` as they are."""
         with self._writing() as write:
+            change = _change_in(write.connection, change_id)
+            _require_current(write.connection, change_id, tokens)
+            if change.state is not State.APPLYING:
+                raise ConflictError(
+                    f"{change_id} is {change.state}: none of its steps can be done now. Nothing was recorded.",
+                    hint=f"`passgate show {change_id}` says how it came to that.",
+                    subject=change_id,
+                )
             entry = next((entry for entry in _journal_in(write.connection, change_id) if entry.index == index), None)
             if entry is None:
                 raise UnknownNameError(f"{change_id} has no step {index} in its journal.", subject=change_id)
-            if event.change != change_id:
-                raise RecordError(
-                    f"An event of {event.change} can't stand for a step of {change_id}. Nothing was recorded."
-                )
+            _require_own(change_id, event)
             now = entry.model_copy(
                 update={
                     "state": state,
-                    "saw": saw,
-                    "error": error,
+                    "saw": entry.saw if saw is None else saw,
+                    "error": entry.error if error is None else error,
                     "attempts": entry.attempts + attempt,
                     "started_at": entry.started_at or (None if state is StepState.NOT_NEEDED else event.at),
                     "ended_at": event.at if state in _SETTLED else None,
@@ -313,16 +370,20 @@ class Store:
             write.append(Event(type=EventType.LEASE, change=change_id, actor=PASSGATE, at=at, data=data))
             return granted
 
-    def renew_leases(self, change_id: str, ttl: timedelta, at: datetime) -> tuple[str, ...]:
+    def renew_leases(
+        self, change_id: str, ttl: timedelta, at: datetime, tokens: Mapping[str, int] | None = None
+    ) -> tuple[str, ...]:
         """Hold on to the leases that the change still has; return their resources."""
         with self._writing() as write:
+            _require_current(write.connection, change_id, tokens)
             mine = leases.c.change == change_id
             write.connection.execute(update(leases).where(mine).values(until=at + ttl))
             return tuple(write.connection.scalars(select(leases.c.resource).where(mine).order_by(leases.c.resource)))
 
-    def give_leases_back(self, change_id: str, at: datetime) -> None:
+    def give_leases_back(self, change_id: str, at: datetime, tokens: Mapping[str, int] | None = None) -> None:
         """End all leases of the change; without any, nothing happens."""
         with self._writing() as write:
+            _require_current(write.connection, change_id, tokens)
             mine = leases.c.change == change_id
             held = list(write.connection.scalars(select(leases.c.resource).where(mine).order_by(leases.c.resource)))
             if held:
@@ -351,6 +412,14 @@ class Store:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(ledger.c.seq).limit(limit))
             return tuple(read_event(row.body, row.leaf_hash) for row in rows)
+
+    def last_event(self, change_id: str, *, without: Collection[EventType] = ()) -> RecordedEvent | None:
+        """Return the newest event of a change, those types left out."""
+        query = select(ledger.c.body, ledger.c.leaf_hash).where(ledger.c.change == change_id)
+        newest_first = query.order_by(ledger.c.seq.desc()).execution_options(yield_per=16)
+        with self._database.reading() as connection, connection.execute(newest_first) as rows:
+            found = (read_event(row.body, row.leaf_hash) for row in rows)
+            return next((event for event in found if event.type not in without), None)
 
     @property
     def verifier_key(self) -> VerifierKey | None:
@@ -448,18 +517,31 @@ class Store:
         with self._writing() as write:
             write.connection.execute(update(inbox).where(inbox.c.key == key).values(outcome=outcome, done_at=at))
 
-    def issue_token(self, person: str, at: datetime) -> str:
-        """Make a personal token. It is shown this once: only its hash is kept."""
+    def issue_token(self, person: str, at: datetime, by: Actor | None = None) -> str:
+        """Make a personal token. It is shown this once: only its hash is kept, and the record says whose it is."""
         token = "pg_" + secrets.token_urlsafe(32)
         with self._writing() as write:
-            write.connection.execute(insert(tokens).values(sha256=_sha256(token), person=person, at=at))
+            write.connection.execute(insert(personal_tokens).values(sha256=_sha256(token), person=person, at=at))
+            data = {"person": person}
+            write.append(Event(type=EventType.TOKEN, change="", actor=by or PASSGATE, at=at, data=data))
         return token
+
+    def revoke_tokens(self, person: str, at: datetime, by: Actor | None = None) -> int:
+        """Remove all tokens of a person; return how many there were. Without any, nothing happens."""
+        with self._writing() as write:
+            theirs = delete(personal_tokens).where(personal_tokens.c.person == person)
+            count = write.connection.execute(theirs).rowcount
+            if count:
+                data = {"person": person, "count": str(count)}
+                write.append(Event(type=EventType.TOKEN_REVOKED, change="", actor=by or PASSGATE, at=at, data=data))
+            return count
 
     def person_of_token(self, token: str) -> str | None:
         """Return whose token that is, if it is anybody's."""
         with self._database.reading() as connection:
             # The lookup is by hash, so that its timing says nothing about tokens that exist.
-            return connection.scalar(select(tokens.c.person).where(tokens.c.sha256 == _sha256(token)))
+            query = select(personal_tokens.c.person).where(personal_tokens.c.sha256 == _sha256(token))
+            return connection.scalar(query)
 
     @contextmanager
     def _writing(self, *, sign: bool = False) -> Iterator[_Write]:
@@ -558,6 +640,43 @@ def _change(row: Row[Any]) -> Change:
         ended_at=row.ended_at,
         outcome=row.outcome,
     )
+
+
+def _require_current(connection: Connection, change_id: str, tokens: Mapping[str, int] | None) -> None:
+    """Raise SupersededError unless the change holds these leases under these tokens, be it past their time."""
+    rows = connection.execute(select(leases).where(leases.c.resource.in_(tokens or ())))
+    held = {row.resource: row.token for row in rows if row.change == change_id}
+    lost = sorted(resource for resource, token in (tokens or {}).items() if held.get(resource) != token)
+    if lost:
+        raise SupersededError(
+            f"This run of {change_id} does not hold {', '.join(lost)} any more: a newer run took over, or it was "
+            "given back. Nothing was recorded.",
+            hint=f"The newer run goes on by itself; `passgate show {change_id}` tells.",
+            subject=change_id,
+        )
+
+
+def _require_own(change_id: str, event: Event) -> None:
+    if event.change != change_id:
+        raise RecordError(f"An event of {event.change} can't stand for one of {change_id}. Nothing was recorded.")
+
+
+def _write_journal(connection: Connection, change_id: str, steps: Sequence[PlannedStep]) -> None:
+    there = {entry.index for entry in _journal_in(connection, change_id)}
+    rows = [
+        {
+            "change": change_id, "index": step.index, "kind": step.kind, "title": step.title,
+            "state": StepState.PENDING.value, "attempts": 0, "saw": "", "error": "",
+        }
+        for step in steps
+        if step.index not in there
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(journal), rows)
+
+
+def _moved(before: State, to: State, why: str) -> dict[str, str]:
+    return {"from": before.value, "to": to.value, "why": why}
 
 
 def _journal_in(connection: Connection, change_id: str) -> tuple[JournalEntry, ...]:

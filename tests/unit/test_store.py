@@ -20,7 +20,7 @@ from passgate.errors import ConflictError, InputError, RecordError
 from passgate.ledger.canonical import LEFT_OUT
 from passgate.ledger.evidence import BadEvidence, Evidence, verify_evidence, write_evidence
 from passgate.ledger.verify import Proven
-from passgate.model.change import Event, EventType, State, StepState
+from passgate.model.change import Change, Event, EventType, State, StepState
 from passgate.model.decision import Verdict
 from passgate.store.store import Store
 from passgate.store.tables import REVISION, metadata
@@ -57,6 +57,20 @@ def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     yield opened
     for store in stores:
         store.close()
+
+
+def approved_change(store: Store) -> Change:
+    """Bring a change to where it may begin."""
+    change = waiting_change(store)
+    store.decide(vote(change), BOB)
+    return store.move(change.id, State.APPROVED, ENGINE, "", AT, execute_by=AT + 4 * MINUTE)
+
+
+def begun_change(store: Store) -> tuple[Change, dict[str, int]]:
+    """Bring a change to where its first step may begin; return the tokens of its leases as well."""
+    change = approved_change(store)
+    tokens = store.take_leases(change.id, PLAN.resources, MINUTE, AT)
+    return store.begin(change.id, PLAN.steps, (), ENGINE, "approved", AT, tokens), tokens
 
 
 def test_a_whole_change_verifies_and_its_evidence_proves_who_approved(opened: Opened, tmp_path: Path) -> None:
@@ -118,8 +132,7 @@ def test_rows_of_the_ledger_can_not_be_altered_by_accident(opened: Opened) -> No
 def test_any_text_and_number_from_the_estate_can_be_recorded(opened: Opened) -> None:
     """NUL characters, halves of characters, fractions, great numbers and words like secrets stop nothing."""
     store = opened()
-    change = waiting_change(store)
-    store.begin_journal(change.id, PLAN.steps)
+    change, _ = begun_change(store)
     nasty = "\0 \ud800 xoxb-1-canary Bearer abcdefghijklmnop0123"
     facts = {nasty: nasty, "password": "on a note", "load": 0.1, "size": 2**60, "none": None, "at": [float("nan")]}
     event = Event(type=EventType.RESTORE_POINT, change=change.id, actor=ENGINE, at=AT, data={"facts": facts})
@@ -134,8 +147,7 @@ def test_any_text_and_number_from_the_estate_can_be_recorded(opened: Opened) -> 
 def test_only_what_is_declared_a_secret_is_refused_and_leaves_nothing_behind(opened: Opened) -> None:
     """A SecretStr in an event is an error of ours: neither state nor record changes, and the secret is not told."""
     store = opened()
-    change = waiting_change(store)
-    store.begin_journal(change.id, PLAN.steps)
+    change, _ = begun_change(store)
     data = {"facts": [{"login": SecretStr("canary")}]}
     event = Event(type=EventType.STEP_OUTCOME, change=change.id, actor=ENGINE, at=AT, data=data)
     before = store.events()
