@@ -46,7 +46,7 @@ from passgate.store.tables import tokens as personal_tokens
 
 PASSGATE = Actor(person="passgate", door=Door.ENGINE)
 
-_SETTLED = frozenset({StepState.DONE, StepState.NOT_NEEDED, StepState.FAILED, StepState.UNKNOWN, StepState.UNDONE})
+_SETTLED = frozenset(StepState) - {StepState.PENDING, StepState.INTENT}
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ class Store:
                     hint=f"`passgate show {change_id}` says how it came to that.",
                     subject=change_id,
                 )
-            if change.execute_by and at > change.execute_by:
+            if change.execute_by and at >= change.execute_by:
                 raise ConflictError(
                     f"The approval of {change_id} ended at {change.execute_by:%Y-%m-%d %H:%M} UTC. It was not begun.",
                     hint="Request it again: a new request needs new approvals.",
