@@ -62,7 +62,10 @@ async def chatting(runtime: Runtime, desk: Desk) -> AsyncIterator[Chat | None]:
     )
     async with connector:
         people, store = runtime.config.people, runtime.store
-        chat = Chat(connector, store, desk, people, slack.channel, secret=bot_token, burst=slack.burst)
+        origin = runtime.config.service.origin
+        chat = Chat(
+            connector, store, desk, people, slack.channel, secret=bot_token, origin=origin, burst=slack.burst
+        )  # fmt: skip
         running = asyncio.create_task(chat.run(), name="chat")
         try:
             yield chat
@@ -121,6 +124,7 @@ def main() -> None:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = hold_home(home)
         runtime = open_runtime(home, place.content(), place.config_dir())
+        runtime.store.hold()
         use(runtime)
         asyncio.run(serve(runtime))
         held.close()

@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 from passgate.settings.shape import Person, PolicyRule
 
-OURSELVES = "passgate"
-"""The name under which Passgate itself appears in the record; no person may bear it."""
+RESERVED = {
+    "passgate": "'passgate' is Passgate itself, no person may be called so",
+    "prefect": "'prefect' stands in the record for whoever used Prefect directly, no person may be called so",
+}
+"""Names of the record that no person may bear, and why."""
 
 
 class Disagreement(NamedTuple):
@@ -61,8 +64,8 @@ def _about_people(people: Sequence[Person]) -> Iterator[Disagreement]:
     slacks: dict[str, str] = {}
     groups = {group for person in people for group in person.groups}
     for index, person in enumerate(people):
-        if person.id == OURSELVES:
-            yield Disagreement("people", index, "id", f"{OURSELVES!r} is Passgate itself, no person may be called so")
+        if person.id in RESERVED:
+            yield Disagreement("people", index, "id", RESERVED[person.id])
         if person.id in groups:
             yield Disagreement(
                 "people", index, "id", f"{person.id!r} is a group as well; policies could not tell them apart"

@@ -126,7 +126,9 @@ class Site(Settings):
 
     vcenter: VCenter = Field(description="The vCenter; one per Passgate")
     shell: Shell | None = Field(default=None, description="Left out: hosts are not read by shell; USB runbooks need it")
-    guests: tuple[GuestLogin, ...] = Field(default=(), description="Logins for looking at devices; the first that fits")
+    guests: tuple[GuestLogin, ...] = Field(
+        default=(), description="Logins for looking at devices; one that names the VM goes before one for all"
+    )
 
 
 class Person(Settings):
@@ -222,7 +224,9 @@ class Service(Settings):
     prefect_port: int = Field(default=0, ge=0, le=65535, description="Of Prefect's server")
     prefect_url: str | None = Field(default=None, description="A Prefect server that runs elsewhere; none: our own")
     origin: str = Field(default="passgate.example/lab", description="Name of this ledger in its signed checkpoints")
-    retry_delays: tuple[float, ...] = Field(default=(2.0, 10.0, 30.0), description="Seconds between tries of a step")
+    retry_delays: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        default=(2.0, 10.0, 30.0), min_length=1, description="Seconds between tries of a step; the last one repeats"
+    )
     retry_jitter: float = Field(default=0.3, ge=0, le=1, description="By what share of itself a delay may vary")
 
 

@@ -23,6 +23,7 @@ import pytest
 
 from passgate.connect.slack import SlackConnector
 from passgate.errors import ConflictError, NotAuthorizedError
+from passgate.faces.chat.clicks import Seal
 from passgate.faces.chat.service import Chat
 from passgate.lab.slack import SlackServer
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
@@ -32,6 +33,7 @@ from passgate.settings.shape import People, Person
 from passgate.store.store import Store
 
 BOT, APP, CHANNEL = "xoxb-lab-bot", "xapp-lab-app", "C0PASSGATE"
+ORIGIN = "passgate.example/test"
 ALICE, ENGINE = Actor(person="alice", door=Door.CLI), Actor(person="passgate", door=Door.ENGINE)
 PEOPLE = People(
     people=(
@@ -129,7 +131,7 @@ class Place:
         """Run chat until the block ends."""
         options = {"longest_pause": 0.3, "burst": 1000, **options}
         async with SlackConnector(bot_token=BOT, app_token=APP, api_url=self.slack.api_url, timeout=2) as connector:
-            chat = Chat(connector, self.store, self.desk, people, CHANNEL, secret=BOT, **options)
+            chat = Chat(connector, self.store, self.desk, people, CHANNEL, secret=BOT, origin=ORIGIN, **options)
             task = asyncio.create_task(chat.run())
             try:
                 yield chat
@@ -190,7 +192,7 @@ async def until(true: Callable[[], Any], seconds: float = 20) -> Any:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     """Start the lab's Slack and make an empty store."""
-    store = Store(f"sqlite:///{tmp_path}/passgate.db", origin="passgate.example/test", signer=None)
+    store = Store(f"sqlite:///{tmp_path}/passgate.db", origin=ORIGIN, signer=None)
     store.migrate()
     with SlackServer(bot_token=BOT, app_token=APP) as slack:
         yield Place(slack, store, PlainDesk(store))
@@ -403,6 +405,24 @@ async def test_a_forged_button_is_refused(place: Place) -> None:
     assert place.desk.asked == 0
 
 
+@pytest.mark.parametrize("action", ["passgate_approve", "passgate_deny"])
+async def test_an_old_homes_button_does_not_speak_for_the_new_change_of_that_number(place: Place, action: str) -> None:
+    """In a new home with the same bot token, the button of the old CHG-0001 decides nothing about the new CHG-0001."""
+    async with place.chat() as chat:
+        change = place.waiting()
+        await place.connected(chat)
+        await place.parent(change.id)
+        earlier = change.model_copy(update={"created_at": change.created_at - timedelta(days=1)})
+        old = {
+            "type": "block_actions", "user": {"id": "U0BOB", "team_id": "T0LAB"}, "channel": {"id": CHANNEL},
+            "actions": [{"action_id": action, "value": Seal(BOT, ORIGIN)(earlier)}],
+        }  # fmt: skip
+        await asyncio.to_thread(place.slack.run, place.slack.sockets.deliver("interactive", old))
+        await until(lambda: any("not made by this Passgate" in note for note in place.notes("U0BOB")))
+    assert place.store.inbox_open() == ()
+    assert place.desk.asked == 0
+
+
 async def test_a_refused_click_counts_once_the_reason_is_gone(place: Place) -> None:
     """Whoever was refused because they were not listed can click again after config lists them."""
     few = People(people=PEOPLE.people[:1])
@@ -456,7 +476,10 @@ async def test_kill_between_store_and_ack_loses_no_click(place: Place, tmp_path:
         async def main(url, api):
             store = Dying(url, origin="passgate.example/test", signer=None)
             async with SlackConnector(bot_token="xoxb-lab-bot", app_token="xapp-lab-app", api_url=api) as connector:
-                await Chat(connector, store, None, People(people=()), "C0PASSGATE", secret="xoxb-lab-bot").run()
+                people = People(people=())
+                await Chat(
+                    connector, store, None, people, "C0PASSGATE", secret="xoxb-lab-bot", origin=store.origin
+                ).run()
 
         asyncio.run(main(*sys.argv[1:]))
         """

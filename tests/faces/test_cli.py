@@ -102,6 +102,7 @@ def say_so(ask: SaySo, site: Inventory) -> Steps:
         (("list", "--state", "nope"), "nope"),
         (("runbook", "show", "nope"), "usb-attach"),
         (("token", "issue", "mallory"), "alice"),
+        (("token", "revoke", "mallory"), "no personal token"),
         (("evidence", "verify", "nothing.zip"), "nothing.zip"),
         ((b"\xff".decode("utf-8", "surrogateescape"),), "not UTF-8"),
     ],
@@ -295,6 +296,20 @@ def test_a_token_comes_from_the_environment_or_the_home(service: Served, tmp_pat
         assert service.run("list", person=None).code == 0
     finally:
         (service.home / "token").unlink()
+
+
+def test_revoked_tokens_open_nothing_any_more(service: Served) -> None:
+    """All tokens of one person are worthless from then on, while the service runs; those of others stay."""
+    tokens = [service.run("token", "issue", "dave", "--json", person=None).data["token"] for _ in range(2)]
+    other = service.run("token", "issue", "carol", "--json", person=None).data["token"]
+    codes = [service.run("list", person=None, PASSGATE_TOKEN=token).code for token in (*tokens, other)]
+    assert codes == [0, 0, 0]
+    revoked = service.run("token", "revoke", "dave", "--json", person=None)
+    assert revoked.code == 0
+    assert revoked.data["person"] == "dave"
+    assert revoked.data["revoked"] >= len(tokens)
+    codes = [service.run("list", person=None, PASSGATE_TOKEN=token).code for token in (*tokens, other)]
+    assert codes == [4, 4, 0]
 
 
 def test_the_ledger_is_verified_and_the_first_bad_entry_is_named(service: Served, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from passgate.settings.shape import People, Person
 
 AT = datetime(2026, 11, 23, 7, 5, tzinfo=UTC)
 ALICE, ENGINE = Actor(person="alice", door=Door.CLI), Actor(person="passgate", door=Door.ENGINE)
-SEAL = Seal("xoxb-secret")
+SEAL = Seal("xoxb-secret", "passgate.example/test")
 HOSTILE = (
     "<!channel>", "<@U0DAVE>", "@here", "a\nb", "```", "*bold*", "_it_", "~no~", "&amp;<b>", "\u202egnp.exe", "🔥" * 90,
     "仮想マシン" * 30, "<https://evil.example|click>", ":white_check_mark:", "x" * 300, "\x00\x1b[31m", "&" * 200,
@@ -267,11 +267,17 @@ def test_a_failed_attempt_says_why_and_when_it_is_tried_again() -> None:
 
 
 def test_a_seal_is_this_installations_own() -> None:
-    """A button's value can be read back by its maker alone, and not once anything in it was changed."""
+    """A button speaks for one change and plan of one ledger, not for the next one of that number in a new home."""
     change = view().change
     value = SEAL(change)
-    assert SEAL.read(value) == ("CHG-0042", "ab" * 8)
-    assert Seal("xoxb-other").read(value) is None
-    assert SEAL.read(value.replace("CHG-0042", "CHG-0043")) is None
-    assert SEAL.read("") is None
-    assert SEAL.read("é:ü:ß") is None
+    assert SEAL.is_of(value, change)
+    assert not Seal("xoxb-other", "passgate.example/test").is_of(value, change)
+    assert not Seal("xoxb-secret", "passgate.example/other").is_of(value, change)
+    for other in (
+        {"id": "CHG-0043"},
+        {"digest": "sha256:" + "cd" * 32},
+        {"created_at": change.created_at + timedelta(microseconds=1)},
+    ):
+        assert not SEAL.is_of(value, change.model_copy(update=other))
+    assert not SEAL.is_of("", change)
+    assert not SEAL.is_of("é:ü:ß", change)

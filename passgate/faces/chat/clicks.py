@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from pydantic import ValidationError
 
 from passgate.connect.slack import Envelope, Reply, backoff
-from passgate.errors import InputError, NotAuthorizedError, PassgateError, RecordError, WorldError
+from passgate.errors import InputError, NotAuthorizedError, PassgateError, RecordError, UnknownNameError, WorldError
 from passgate.faces.chat.render import APPROVE, DENY, DENY_MODAL, REASON_BLOCK, REASON_INPUT
 from passgate.faces.chat.text import safe
 from passgate.model.change import Actor, Change, Door
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DIGEST_PART = 16
-SEAL_PART = 16
+SEAL_PART = 32
 
 
 class Desk(Protocol):
@@ -64,29 +63,25 @@ class Click(Frozen):
 
 
 class Seal:
-    """Make and read the values of our buttons, so that only a button of this installation speaks for a change.
+    """Make the values of our buttons, so that only a button made for this very change and plan speaks for it.
 
-    A value is `change:first part of the plan's digest:seal`; it says nothing that the message does not say.
+    A value is `change:seal`. Numbers come again in a new home, and the bot token may stay; so the ledger's name and the
+    moment of filing are sealed too, lest an old message's button speak for the new change of that number.
     """
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, origin: str) -> None:
         self._key = hashlib.sha256(b"passgate button:" + secret.encode()).digest()
+        self._origin = origin
 
     def __call__(self, change: Change) -> str:
         """Return the value for the change's buttons."""
-        digest = (change.digest or "").removeprefix("sha256:")[:DIGEST_PART]
-        return f"{change.id}:{digest}:{self._of(change.id, digest)}"
+        words = "\n".join((self._origin, change.id, change.created_at.isoformat(), change.digest or ""))
+        seal = hmac.new(self._key, words.encode(), hashlib.sha256).hexdigest()[:SEAL_PART]
+        return f"{change.id}:{seal}"
 
-    def read(self, value: str) -> tuple[str, str] | None:
-        """Return change id and digest part of a value that we made; None for any other."""
-        change_id, _, rest = value.partition(":")
-        digest, _, seal = rest.partition(":")
-        genuine = hmac.compare_digest(self._of(change_id, digest).encode(), seal.encode())
-        return (change_id, digest) if genuine else None
-
-    def _of(self, change_id: str, digest: str) -> str:
-        words = f"{change_id}:{digest}".encode()
-        return hmac.new(self._key, words, hashlib.sha256).hexdigest()[:SEAL_PART]
+    def is_of(self, value: str, change: Change) -> bool:
+        """Say whether we made that value for this change with this plan."""
+        return hmac.compare_digest(self(change).encode(), value.encode())
 
 
 class Clicks:
@@ -120,7 +115,7 @@ class Clicks:
                 if action.get("action_id") == APPROVE:
                     return await self._approve(payload, str(action.get("value", "")))
                 if action.get("action_id") == DENY:
-                    return self._ask_why(payload, str(action.get("value", "")))
+                    return await self._ask_why(payload, str(action.get("value", "")))
         view = payload.get("view") or {}
         if payload.get("type") == "view_submission" and view.get("callback_id") == DENY_MODAL:
             return await self._deny(payload, view)
@@ -146,20 +141,27 @@ class Clicks:
             await self._came.wait()
 
     async def _approve(self, payload: dict[str, Any], value: str) -> Reply:
-        known = self._seal.read(value)
-        if known is None:
+        change = await self._sealed(value)
+        if change is None:
             return Reply(then=self._note_to(payload, _FOREIGN))
-        return await self._keep(_click(payload, *known, Verdict.APPROVE))
+        return await self._keep(_click(payload, change, Verdict.APPROVE))
 
-    def _ask_why(self, payload: dict[str, Any], value: str) -> Reply:
+    async def _sealed(self, value: str) -> Change | None:
+        """Return the change that a button's value was made for; None when it was made for none that there is now."""
+        try:
+            change = await asyncio.to_thread(self._store.change, value.partition(":")[0])
+        except UnknownNameError:
+            return None
+        return change if self._seal.is_of(value, change) else None
+
+    async def _ask_why(self, payload: dict[str, Any], value: str) -> Reply:
         """Open the dialog right after the ack: its trigger lives for three seconds, so it can't wait in the inbox."""
-        known = self._seal.read(value)
-        if known is None:
+        change = await self._sealed(value)
+        if change is None:
             return Reply(then=self._note_to(payload, _FOREIGN))
-        click = _click(payload, *known, Verdict.DENY)
+        click = _click(payload, change, Verdict.DENY)
 
         async def open_it() -> None:
-            change = await asyncio.to_thread(self._store.change, click.change)
             where = f"{value}\n{click.channel}\n{click.thread or ''}"
             try:
                 await self._slack.open_modal(str(payload.get("trigger_id")), self._render.deny_modal(change, where))
@@ -173,14 +175,14 @@ class Clicks:
     async def _deny(self, payload: dict[str, Any], view: dict[str, Any]) -> Reply:
         value, _, place = str(view.get("private_metadata", "")).partition("\n")
         channel, _, thread = place.partition("\n")
-        known = self._seal.read(value)
-        if known is None:
+        change = await self._sealed(value)
+        if change is None:
             return _complain("This dialog is not of this Passgate. Close it and click Deny again.")
         values = ((view.get("state") or {}).get("values") or {}).get(REASON_BLOCK) or {}
         reason = str((values.get(REASON_INPUT) or {}).get("value") or "").strip()
         if not reason:
             return _complain("Say why: the reason goes to who asked and into the record.")
-        click = _click(payload, *known, Verdict.DENY)
+        click = _click(payload, change, Verdict.DENY)
         return await self._keep(
             click.model_copy(update={"reason": reason, "channel": channel, "thread": thread or None})
         )
@@ -229,7 +231,7 @@ class Clicks:
         """Find out who clicked, and hand the verdict to the desk."""
         person = await self._person(click)
         change = await asyncio.to_thread(self._store.change, click.change)
-        if not (change.digest or "").removeprefix("sha256:").startswith(click.digest):
+        if change.digest != click.digest:
             raise InputError(
                 f"The plan of {change.id} is not the one that this button was made for; nothing was recorded.",
                 hint="Look at the message as it is now, and decide on that.",
@@ -269,7 +271,7 @@ class Clicks:
 
     def _note_to(self, payload: dict[str, Any], words: str) -> Callable[[], Awaitable[None]]:
         """Return the work of telling the person who clicked something, privately."""
-        click = _click(payload, "", "", Verdict.DENY)
+        click = _click(payload, None, Verdict.DENY)
         return lambda: self._say(click, words)
 
     async def _say(self, click: Click, words: str) -> None:
@@ -281,7 +283,7 @@ class Clicks:
 
 
 _FOREIGN = (
-    "This button was not made by this Passgate, or before its token changed, so the click was not counted. "
+    "This button was not made by this Passgate for a change and plan of today, so the click was not counted. "
     "Look for the present message of the change, or use the command line."
 )
 _BROKEN = (
@@ -298,14 +300,14 @@ def _complain(words: str) -> Reply:
     return Reply({"response_action": "errors", "errors": {REASON_BLOCK: words}})
 
 
-def _click(payload: dict[str, Any], change_id: str, digest: str, verdict: Verdict) -> Click:
+def _click(payload: dict[str, Any], change: Change | None, verdict: Verdict) -> Click:
     """Take out of a delivery who clicked, and where."""
     user = payload.get("user") or {}
     container = payload.get("container") or {}
     message = payload.get("message") or {}
     return Click(
-        change=change_id,
-        digest=digest,
+        change=change.id if change else "",
+        digest=(change.digest or "") if change else "",
         verdict=verdict,
         user=str(user.get("id", "")),
         team=str(user.get("team_id") or (payload.get("team") or {}).get("id", "")),

@@ -29,11 +29,12 @@ class Chat:
         channel: str,
         *,
         secret: str,
+        origin: str,
         burst: int = 20,
         longest_pause: float = 30.0,
     ) -> None:
-        """Take the connector opened; `secret` seals the buttons and is the same after a restart (the bot token is)."""
-        directory, seal = Directory(people), Seal(secret)
+        """Take the connector opened; `secret` (the bot token) and `origin` seal the buttons, and are the same later."""
+        directory, seal = Directory(people), Seal(secret, origin)
         renderer = Renderer(directory, seal)
         self._connector = connector
         self._sender = Sender(connector, store, renderer, channel, burst=burst, longest_pause=longest_pause)

@@ -95,10 +95,11 @@ def _step_ends(it: Told) -> str:
         StepState.DONE: "done",
         StepState.NOT_NEEDED: "nothing to do",
         StepState.FAILED: "*failed*",
+        StepState.REFUSED: "*refused*; nothing was sent",
         StepState.UNKNOWN: "*outcome unknown*",
         StepState.UNDONE: "taken back",
     }.get(state, "ended")
-    error = f" {_reason(it)}" if state in {StepState.FAILED, StepState.UNKNOWN} else ""
+    error = f" {_reason(it)}" if state in {StepState.FAILED, StepState.REFUSED, StepState.UNKNOWN} else ""
     return f"{MARKS[state]}{_step_name(it)}: {words}.{_seen(it)}{error}"
 
 

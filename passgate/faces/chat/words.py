@@ -46,6 +46,7 @@ MARKS = {
     StepState.DONE: "✅ ",
     StepState.NOT_NEEDED: "⏭️ ",
     StepState.FAILED: "❌ ",
+    StepState.REFUSED: "❌ ",
     StepState.UNKNOWN: "❓ ",
     StepState.UNDONE: "⏪ ",
 }
@@ -140,6 +141,7 @@ def _standing(entry: JournalEntry, change: Change) -> str:
         StepState.PENDING: "not begun",
         StepState.INTENT: "begun; whether it took effect is not known",
         StepState.NOT_NEEDED: "nothing to do",
+        StepState.REFUSED: "refused before anything was sent",
     }.get(entry.state, entry.state.value)
     detail = safe(entry.error or entry.saw, 300)
     return f"{words}{f' ({detail})' if detail else ''}"

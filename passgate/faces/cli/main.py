@@ -47,7 +47,7 @@ GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
         "Fetch and check the evidence of a change.",
         {"fetch": changes.evidence_fetch, "verify": records.evidence_verify},
     ),
-    "token": ("Give people access.", {"issue": records.token_issue}),
+    "token": ("Give people access, and take it back.", {"issue": records.token_issue, "revoke": records.token_revoke}),
 }
 EPILOGUE = (
     "With every command, --json writes only JSON to standard output.\n\n"

@@ -1,4 +1,4 @@
-"""Check the ledger and evidence, and issue tokens: done here, on the store itself, without the service."""
+"""Check the ledger and evidence, issue and revoke tokens: done here, on the store itself, without the service."""
 
 from __future__ import annotations
 
@@ -81,6 +81,23 @@ def token_issue(
     else:
         lines = [token, f"This is {person}'s token. It is shown only now. Use it so: export PASSGATE_TOKEN=..."]
         yield Answer(lines, {"person": person, "token": token})
+
+
+def token_revoke(
+    person: Annotated[str, Parameter(help="Id of the person; one who is no longer in config/people.yaml too")],
+) -> Iterator[Answer]:
+    """Make all personal tokens of a person worthless, at once: the service need not be started again."""
+    from datetime import UTC, datetime
+
+    count = _existing_store().revoke_tokens(person, datetime.now(UTC))
+    if not count:
+        raise UnknownNameError(
+            f"{person!r} has no personal token, so nothing was revoked.",
+            hint="Look at the spelling: the ids are in config/people.yaml.",
+            subject=person,
+        )
+    words = f"Revoked {count} token{'' if count == 1 else 's'} of {person}. Whoever used one gets no further with it."
+    yield Answer([words], {"person": person, "revoked": count})
 
 
 def _store() -> tuple[Store, Config]:

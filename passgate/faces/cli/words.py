@@ -99,7 +99,7 @@ EVENTS = {
     "change.planned": "planned",
     "change.state": "{to}{about}",
     "authority.refused": "held back: a call without authority was refused{about}",
-    "restore.saved": "saved what is needed to take it back",
+    "restore.saved": "saved how the VM was before",
     "step.intent": "{title}{again} ...",
     "step.attempt_failed": "{title}: attempt {attempt} failed{about}{next_try}",
     "step.outcome": "{title}: {state}{seen}",
