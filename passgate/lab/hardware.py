@@ -180,6 +180,8 @@ class LabVm:
     question: str | None = None
     connection: str = "connected"
     annotation: str = ""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Property path -> fault that vCenter answers in its place; an empty fault leaves it unset, without a reason."""
 
     @property
     def is_windows(self) -> bool:

@@ -35,6 +35,7 @@ from passgate.settings.shape import LabWorld
 __all__ = ["Fault", "HostUsb", "LabHost", "LabVm", "Mutation", "Offer", "Refusal", "Task", "VirtualUsb", "World"]
 
 _Named = TypeVar("_Named", LabHost, LabVm)
+POWER_STATES = ("poweredOn", "poweredOff", "suspended")
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,8 @@ class World:
 
     def set_power(self, vm: LabVm, power: str) -> None:
         """Put the VM into a power state; from power-on the guest boots, from resume it is there at once."""
+        if power not in POWER_STATES:
+            raise ValueError(f"{power!r} is no power state of vSphere; it has {', '.join(POWER_STATES)}")
         with self.lock:
             resumed = vm.power == "suspended"
             vm.power = power

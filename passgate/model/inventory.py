@@ -18,11 +18,12 @@ from passgate.model.usb import UsbSelector, canonical_path, vid_pid
 
 
 class Power(StrEnum):
-    """Tell the three power states of a VM apart."""
+    """Tell the three power states of a VM apart, and the one that could not be read."""
 
     ON = "on"
     OFF = "off"
     SUSPENDED = "suspended"
+    UNKNOWN = "unknown"
 
 
 class ControllerKind(StrEnum):

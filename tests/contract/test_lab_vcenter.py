@@ -218,6 +218,14 @@ def test_power_has_states_and_the_guest_takes_its_time(lab: Lab) -> None:
         vm.ShutdownGuest()
 
 
+def test_a_power_state_that_vsphere_does_not_have_is_refused(lab: Lab) -> None:
+    """The world has vSphere's three power states only, and says which."""
+    vm = lab.world.vm("win-01")
+    with pytest.raises(ValueError, match="'off' is no power state of vSphere; it has poweredOn, poweredOff, suspended"):
+        lab.world.set_power(vm, "off")
+    assert vm.power == "poweredOn"
+
+
 def test_a_busy_vm_refuses_a_second_task(lab: Lab) -> None:
     """While a task runs on a VM the next one gets TaskInProgress, with the task that is in its way."""
     lab.world.settings = lab.world.settings.model_copy(update={"power_seconds": 30.0})

@@ -6,18 +6,24 @@ Only the lab can do these things; why govmomi's simulator can't stands in `tests
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar, cast
 
 import pytest
+from pyVmomi import vim
 
-from passgate.connect.vsphere.reading import LIGHT_VM, PRIVILEGES, WALK, props_of, query, retrieve, vim
-from passgate.errors import BusyError, ConflictError, RefusedError, UnconfirmedError, UnreachableError
+from passgate.connect.vsphere.parsing import LIGHT_VM, VITAL, VITAL_IF_SET
+from passgate.connect.vsphere.reading import PRIVILEGES, WALK, props_of, query, retrieve
+from passgate.engine.ports import Guest, HostShell
+from passgate.engine.steps import Step, Systems
+from passgate.errors import BusyError, ConflictError, RefusedError, UnconfirmedError, UnreachableError, WorldError
 from passgate.lab.hardware import Fault
 from passgate.lab.world import World
-from passgate.model.inventory import ControllerKind, GuestFamily, Power, UsbId, Vm
+from passgate.model.inventory import ControllerKind, GuestFamily, Host, HostUsbDevice, Power, UsbId, Vm
 from passgate.settings.shape import LabWorld
+from tasks import power, usb
 from tests.contract.vsphere_places import STICK, Place, lab
 
 XHCI, EHCI = ControllerKind.XHCI, ControllerKind.EHCI
@@ -35,6 +41,11 @@ def world(place: Place) -> World:
     """Return the lab's world, to change it behind Passgate's back."""
     assert place.world is not None
     return place.world
+
+
+def dongle(host: Host) -> HostUsbDevice:
+    """Return the dongle that lic-01 has."""
+    return next(one for one in host.usb if one.path == "0/1/2")
 
 
 def vm_of(place: Place, name: str) -> Vm:
@@ -117,6 +128,55 @@ class TestReading:
         rows = retrieve(session, spec, doing="read", subject="test", page=2)
         assert len(rows) == 6
         assert session.calls - before == 3
+
+
+class TestUnreadable:
+    """What vCenter leaves out of its answer, for want of a privilege or without a reason, is never taken for a fact."""
+
+    STEPS: ClassVar[dict[str, tuple[str, Callable[[Vm, Host], Step]]]] = {
+        "is it off?": ("runtime.powerState", lambda vm, _: power.Off(vm)),
+        "is it on?": ("runtime.connectionState", lambda vm, _: power.On(vm)),
+        "is its controller gone?": ("config.hardware.device", lambda vm, _: usb.RemoveController(vm, XHCI)),
+        "is its device gone?": ("config.hardware.device", lambda vm, host: usb.RemoveDevice(vm, dongle(host))),
+    }
+
+    @pytest.mark.parametrize("question", STEPS)
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [("NoPermission", RefusedError), ("SystemError", UnreachableError), ("", UnreachableError)],
+    )
+    def test_a_step_confirms_nothing(
+        self, place: Place, world: World, question: str, fault: str, error: type[WorldError]
+    ) -> None:
+        """Raise in place of a yes, naming VM and property, and the privilege where one is missing."""
+        path, make = self.STEPS[question]
+        step = make(*place.read(vms=("lic-01",), usb=True).vm_and_host("lic-01"))
+        world.vm("lic-01").unreadable[path] = fault
+        systems = Systems(place.connector(), cast("HostShell", None), cast("Guest", None))
+        with pytest.raises(error, match=f"read {path} of lic-01") as caught:
+            step.confirm(systems)
+        assert ("privilegeId=System.Read" in caught.value.message) is (fault == "NoPermission")
+        assert caught.value.safe_to_repeat is (error is UnreachableError)
+
+    @pytest.mark.parametrize("path", [*VITAL, *VITAL_IF_SET])
+    def test_no_plan_is_made_of_it(self, place: Place, world: World, path: str) -> None:
+        """Raise for a named VM that can't be read whole."""
+        world.vm("win-02").unreadable[path] = "NoPermission"
+        with pytest.raises(RefusedError, match=f"read {path} of win-02"):
+            vm_of(place, "win-02")
+
+    def test_a_configuration_that_is_gone(self, place: Place, world: World) -> None:
+        """Say that a named VM is inaccessible, where vCenter has no configuration of it."""
+        world.vm("win-02").connection = "inaccessible"
+        world.vm("win-02").unreadable["config.hardware.device"] = ""
+        with pytest.raises(UnreachableError, match="shows the VM as inaccessible"):
+            vm_of(place, "win-02")
+
+    def test_a_neighbour_does_not_spoil_the_reading(self, place: Place, world: World) -> None:
+        """Read on past a VM that nobody named, and call unknown what it does not tell."""
+        world.vm("lnx-01").unreadable.update(dict.fromkeys(VITAL, "NoPermission"))
+        seen = place.read(vms=("win-01",)).vm("lnx-01")
+        assert (seen.power, seen.connection, seen.disks) == (Power.UNKNOWN, "unknown", None)
 
 
 class TestRefusals:

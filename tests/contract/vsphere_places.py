@@ -39,7 +39,6 @@ class Place:
     world: World | None = None
     opened: ExitStack = field(default_factory=ExitStack)
     asked: list[tuple[str, str]] = field(default_factory=list)
-    tasks: list[str] = field(default_factory=list)
 
     def session(self, *, user: str | None = None, password: str | None = None, timeout: float = 30.0) -> Session:
         """Open a session; it is closed with the place."""
@@ -50,9 +49,7 @@ class Place:
 
     def connector(self, session: Session | None = None, **how: Any) -> VSphereConnector:
         """Return a connector with authority for everything; `asked` keeps what it asked authority for."""
-        return VSphereConnector(
-            session or self.session(), lambda *one: self.asked.append(one), on_task=self.tasks.append, **how
-        )
+        return VSphereConnector(session or self.session(), lambda *one: self.asked.append(one), **how)
 
     def read(self, session: Session | None = None, **scope: Any) -> Inventory:
         """Read the inventory; without a scope, the VM and its host's USB devices in depth."""

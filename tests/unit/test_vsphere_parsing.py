@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
-from pyVmomi import vim
+from typing import Any
 
-from passgate.connect.vsphere.parsing import dpm, family, host_from, host_usb, kernel, plain_name, usb_options, vm_from
+import pytest
+from pyVmomi import vim, vmodl
+
+from passgate.connect.vsphere.parsing import (
+    VITAL,
+    dpm,
+    family,
+    host_from,
+    host_usb,
+    kernel,
+    plain_name,
+    usb_options,
+    vm_from,
+)
+from passgate.connect.vsphere.reading import Row, demand_vital
+from passgate.errors import PassgateError, RefusedError, UnreachableError
 from passgate.model.inventory import GuestFamily, HostId, Power
 
 HOST = HostId(ref="host-1", name="esx-01", uuid="u")
@@ -15,8 +29,41 @@ device = vim.vm.device
 def test_an_inaccessible_vm_is_read_as_far_as_it_goes() -> None:
     """Take a VM without any configuration: vCenter knows only its name and that it is inaccessible."""
     vm = vm_from("vm-9", {"name": "lost", "runtime.connectionState": "inaccessible"}, HOST)
-    assert (vm.name, vm.uuid, vm.connection, vm.power) == ("lost", "", "inaccessible", Power.OFF)
-    assert vm.controllers == vm.usb == ()
+    assert (vm.name, vm.uuid, vm.connection, vm.power) == ("lost", "", "inaccessible", Power.UNKNOWN)
+    assert (vm.controllers, vm.usb) == ((), ())
+
+
+def test_what_was_not_read_is_no_fact() -> None:
+    """Call power and connection unknown when the answer has none: neither `off` nor `connected` was seen."""
+    vm, host = vm_from("vm-9", {"name": "x"}, HOST), host_from("host-1", {"name": "esx-01"}, {})
+    assert (vm.power, vm.connection, host.connection) == (Power.UNKNOWN, "unknown", "unknown")
+
+
+@pytest.mark.parametrize("path", VITAL)
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        (None, UnreachableError, "left it out"),
+        (vmodl.fault.SystemError(reason="x"), UnreachableError, "SystemError"),
+        (vim.fault.NoPermission(privilegeId="System.Read"), RefusedError, "System.Read"),
+    ],
+)
+def test_a_vm_without_a_vital_property_was_not_read(
+    path: str, fault: Any, error: type[PassgateError], words: str
+) -> None:
+    """Raise for a VM whose answer lacks what changes are judged by, and name VM, property and reason."""
+    props = [vmodl.DynamicProperty(name=one, val="x") for one in VITAL if one != path]
+    missing = [] if fault is None else [vmodl.query.PropertyCollector.MissingProperty(path=path, fault=fault)]
+    with pytest.raises(error, match=f"{path} of win-01") as caught:
+        demand_vital("win-01", Row(props, missing))
+    assert words in caught.value.message
+    assert caught.value.safe_to_repeat is (error is UnreachableError)
+
+
+def test_an_empty_list_of_devices_was_read() -> None:
+    """Tell a VM without any device, or with fault tolerance unset, from one of which these could not be read."""
+    props = [vmodl.DynamicProperty(name=one, val=[] if one == "config.hardware.device" else "x") for one in VITAL]
+    demand_vital("win-01", Row(props))
 
 
 def test_usb_entries_of_all_backings() -> None:

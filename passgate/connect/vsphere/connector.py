@@ -41,24 +41,16 @@ def refuse(action: str, subject: str) -> None:
     )
 
 
-def forget(task: str) -> None:
-    """Do nothing with a task's id: what connectors are made with that nobody resumes."""
-
-
 class VSphereConnector:
     """Read and change VMs through one session, as `passgate.engine.ports.VSphere` says.
 
     `authorize(action, subject)` is called as the last thing before each mutating call is sent; `action` is the name of
-    the method, `subject` the resource (`vm:vm-7`). `on_task` gets the id of each task that was started.
+    the method, `subject` the resource (`vm:vm-7`).
     """
 
-    def __init__(
-        self, session: Session, authorize: Authorize = refuse, *, on_task: Callable[[str], None] = forget,
-        task_within: timedelta = TASK,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, authorize: Authorize = refuse, *, task_within: timedelta = TASK) -> None:
         self._session = session
         self._authorize = authorize
-        self._on_task = on_task
         self._task_within = task_within
 
     def vm(self, vm: VmId) -> Vm:
@@ -227,7 +219,6 @@ class VSphereConnector:
         return self._session.call(doing, vm.name, send)
 
     def _await(self, task: Any, vm: VmId, doing: str) -> None:
-        self._on_task(task._moId)  # noqa: SLF001  # pyVmomi's only name for the id
         seconds = self._task_within.total_seconds()
         wait_for_task(self._session, task, self._object(vm), seconds, doing=doing, subject=vm.name)
 

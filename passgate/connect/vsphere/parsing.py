@@ -1,6 +1,8 @@
 """Turn what the PropertyCollector and the environment browser answer into Passgate's model. No I/O here.
 
-A property that is unset, or that the account may not read, is absent from the answer; nothing here needs any.
+A property that is unset, or that the account may not read, is absent from the answer; nothing here needs any, and what
+was not read never becomes a fact: power and connection are `unknown` then. That there are no devices is a fact only
+where `VITAL` was all there.
 """
 
 from __future__ import annotations
@@ -67,6 +69,10 @@ DETAILED_VM = (
     "guest.guestOperationsReady",
     "guest.guestFamily",
 )
+VITAL = ("runtime.powerState", "runtime.connectionState", "config.hardware.device")
+"""What a change of a VM is judged by, before and after: a reading of that VM without one of these is none."""
+VITAL_IF_SET = ("runtime.faultToleranceState",)
+"""The same, but a server may leave it unset: only one that says why it does not tell has something to tell."""
 LIGHT_HOST = (
     "name",
     "parent",
@@ -96,7 +102,7 @@ def host_from(ref: str, props: Props, parent: Props, usb: tuple[HostUsbDevice, .
         **host_id(ref, props).model_dump(),
         cluster=ref_of(cluster) if clustered else None,
         cluster_name=parent.get("name") if clustered else None,
-        connection=str(props.get("runtime.connectionState", "connected")),
+        connection=str(props.get("runtime.connectionState", "unknown")),
         maintenance=bool(props.get("runtime.inMaintenanceMode")),
         version=props.get("summary.config.product.version", ""),
         usb=usb,
@@ -132,8 +138,8 @@ def vm_from(ref: str, props: Props, host: HostId, options: UsbOptions | None = N
         name=plain_name(props.get("name", ref)),
         uuid=props.get("config.instanceUuid", ""),
         host=host,
-        power=POWER.get(str(props.get("runtime.powerState")), Power.OFF),
-        connection=str(props.get("runtime.connectionState", "connected")),
+        power=POWER.get(str(props.get("runtime.powerState")), Power.UNKNOWN),
+        connection=str(props.get("runtime.connectionState", "unknown")),
         template=bool(props.get("config.template")),
         guest_id=guest_id,
         guest_name=props.get("config.guestFullName", ""),

@@ -9,11 +9,14 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
+from passgate.connect.vsphere.faults import of_fault
 from passgate.connect.vsphere.parsing import (
     DETAILED_HOST,
     DETAILED_VM,
     LIGHT_HOST,
     LIGHT_VM,
+    VITAL,
+    VITAL_IF_SET,
     Props,
     host_from,
     host_id,
@@ -24,11 +27,10 @@ from passgate.connect.vsphere.parsing import (
     vm_from,
 )
 from passgate.connect.vsphere.session import Session
-from passgate.errors import LoginError, RefusedError, UnsupportedError
+from passgate.errors import LoginError, RefusedError, UnreachableError, UnsupportedError
 from passgate.model.inventory import Host, HostId, HostUsbDevice, Inventory, UsbOptions, Vm, VmId
 
 query = vmodl.query.PropertyCollector
-Rows = dict[str, dict[str, Any]]
 
 PAGE = 500
 PRIVILEGES = (
@@ -40,6 +42,17 @@ PRIVILEGES = (
     "VirtualMachine.GuestOperations.Execute",
     "VirtualMachine.GuestOperations.Modify",
 )
+
+
+class Row(dict[str, Any]):
+    """Hold the properties of one object that were read; `faults` says why others, by name, could not be."""
+
+    def __init__(self, props: Iterable[Any] = (), missing: Iterable[Any] = ()) -> None:
+        super().__init__({one.name: one.val for one in props if one.val is not None})
+        self.faults = {one.path: one.fault for one in missing}
+
+
+Rows = dict[str, Row]
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,12 @@ def retrieve(session: Session, spec: Any, *, doing: str, subject: str, page: int
         rows: Rows = {}
         while answer is not None:
             for one in answer.objects:
-                for missing in one.missingSet or ():
+                row = Row(one.propSet, one.missingSet or ())
+                for fault in row.faults.values():
                     # A server may answer a lapsed session property by property, in place of one fault for the call.
-                    if isinstance(missing.fault, vim.fault.NotAuthenticated):
-                        raise missing.fault
-                rows[one.obj._moId] = {prop.name: prop.val for prop in one.propSet if prop.val is not None}  # noqa: SLF001
+                    if isinstance(fault, vim.fault.NotAuthenticated):
+                        raise fault
+                rows[one.obj._moId] = row  # noqa: SLF001  # pyVmomi's only name for the id
             answer = collector.ContinueRetrievePropertiesEx(answer.token) if answer.token else None
         return rows
 
@@ -137,7 +151,10 @@ def in_depth(session: Session, vms: Iterable[str], hosts: Iterable[str], cluster
 
 
 def read_vm(session: Session, vm: VmId) -> tuple[Vm, Props]:
-    """Return one VM, and its properties as they came, in one round trip; a second one if it moved to another host."""
+    """Return one VM, and its properties as they came, in one round trip; a second one if it moved to another host.
+
+    A VM that could not be read whole is an error, so that no step takes what is missing for a fact.
+    """
     rows = in_depth(session, (vm.ref,), (), ())
     if vm.ref not in rows:
         raise RefusedError(
@@ -147,9 +164,28 @@ def read_vm(session: Session, vm: VmId) -> tuple[Vm, Props]:
             subject=vm.name,
         )
     props = rows[vm.ref]
+    demand_vital(vm.name, props)
     ref = ref_of(props.get("runtime.host"))
     host = vm.host if ref in {None, vm.host.ref} else read_host_id(session, str(ref))
     return vm_from(vm.ref, props, host), props
+
+
+def demand_vital(name: str, row: Row) -> None:
+    """Raise unless everything was read that changes of the VM are judged by."""
+    unread = [path for path in VITAL if path not in row] + [path for path in VITAL_IF_SET if path in row.faults]
+    if not unread:
+        return
+    path = unread[0]
+    fault = row.faults.get(path)
+    if isinstance(fault, vim.fault.NoPermission):
+        raise of_fault(fault, f"read {path} of {name}", name) from fault
+    why = f" ({type(fault).__name__.rpartition('.')[2]})" if fault is not None else ""
+    raise UnreachableError(
+        f"Could not read {path} of {name}: vCenter left it out of its answer{why}. "
+        f"It shows the VM as {row.get('runtime.connectionState', 'in an unknown state')}.",
+        hint="Look in vCenter whether the VM is accessible and its host connected, then try again.",
+        subject=name,
+    ) from fault
 
 
 def read_host_id(session: Session, ref: str) -> HostId:
@@ -238,8 +274,9 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
     """Return the estate as it is now: the scope in depth, everything else by name, host and power state.
 
     In depth means: the named VMs, the hosts that they are on, the named hosts, and all other VMs on these hosts. A VM
-    that was read lightly has no devices and an empty `change_version`. A name in the scope that does not exist is no
-    error here: `Inventory.vm` says it, with what there is.
+    that was read lightly, or could not be read, has no devices and an empty `change_version`; a named one that could
+    not be read is an error. A name in the scope that does not exist is no error here: `Inventory.vm` says it, with what
+    there is.
     """
     read_at = datetime.now(UTC)
     light_vms, light_hosts, resources = sweep(session)
@@ -253,7 +290,7 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
     rows = in_depth(session, deep_vms, deep_hosts, sorted(filter(None, clusters)))
 
     for ref, parent in parents.items():
-        browser = resources.get(str(ref_of(parent)), {}).get("environmentBrowser")
+        browser = resources.get(str(ref_of(parent)), Row()).get("environmentBrowser")
         if browser is not None:
             session.remembered["browser", ref] = browser
     ids = {ref: host_id(ref, props) for ref, props in light_hosts.items()}
@@ -268,6 +305,8 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
         props = {**light, **rows.get(ref, {})}
         where = str(ref_of(props.get("runtime.host")) or "")
         host = ids.get(where, HostId(ref=where, name=where, uuid=""))
+        if ref in named:
+            demand_vital(plain_name(props.get("name", ref)), rows.get(ref, Row()))
         asked = ref in named and where in ids and "config.version" in props
         return vm_from(ref, props, host, read_usb_options(session, host, props["config.version"]) if asked else None)
 
@@ -295,7 +334,7 @@ def read_host(
     A connected host that can't be asked is an error: no devices would say that there are none.
     """
     parent = str(ref_of(props.get("parent")))
-    connected = str(props.get("runtime.connectionState", "connected")) == "connected"
+    connected = str(props.get("runtime.connectionState")) == "connected"
     devices = read_usb(session, host) if usb and connected else ()
     return host_from(host.ref, props, {**resources.get(parent, {}), **rows.get(parent, {})}, devices)
 

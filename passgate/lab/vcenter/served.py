@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -84,6 +85,11 @@ class Served:
             return self.kind._GetPropertyInfo(name)  # noqa: SLF001 - pyVmomi documents it as public
         except (AttributeError, KeyError):
             raise Refusal("InvalidProperty", f"{self.kind.__name__} has no property {name}.", name=name) from None
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Return property path -> the fault that is answered in its place."""
+        return {}
 
     def children(self) -> list[Served]:
         """Return what is below this object in the inventory tree."""

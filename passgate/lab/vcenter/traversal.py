@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vmodl
 
 from passgate.lab.hardware import Refusal
+from passgate.lab.vcenter.faults import to_fault
 from passgate.lab.vcenter.served import Served, Session
 
 if TYPE_CHECKING:
@@ -26,9 +27,18 @@ def contents(estate: Estate, specs: Any, session: Session) -> list[Any]:
 
 def _content(served: Served, wanted: Any, session: Session) -> Any:
     values = properties(served, wanted, session)
+    refused = {path: fault for path in values if (fault := served.unreadable.get(path)) is not None}
     return _Q.ObjectContent(
-        obj=served.me, propSet=[vmodl.DynamicProperty(name=path, val=value) for path, value in values.items()]
+        obj=served.me,
+        propSet=[vmodl.DynamicProperty(name=path, val=value) for path, value in values.items() if path not in refused],
+        missingSet=[_missing(served, path, fault) for path, fault in refused.items() if fault],
     )
+
+
+def _missing(served: Served, path: str, fault: str) -> Any:
+    """Return what stands in the answer for a property that can't be read."""
+    known = {"object": served.me, "privilegeId": "System.Read"} if fault == "NoPermission" else {}
+    return _Q.MissingProperty(path=path, fault=to_fault(Refusal(fault, "It can't be read.", **known)))
 
 
 def properties(served: Served, wanted: Any, session: Session) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -50,6 +50,11 @@ class VirtualMachine(Entity):
     def label(self) -> str:
         """Return the name as it is in the world."""
         return self.vm.name
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Return what a test wants not to be read."""
+        return self.vm.unreadable
 
     @property
     def config(self) -> Any:
