@@ -130,7 +130,7 @@ def test_a_world_that_changed_voids_the_approval_and_says_what_changed(house: Ho
     """What was approved is what runs: a VM that was powered off meanwhile makes another plan."""
     change = house.request()
     house.suspended(change)
-    house.lab.control.set_vm("win-01", power="off")
+    house.lab.control.set_vm("win-01", power="poweredOff")
     house.decide("bob", change)
     ended = house.ends(change)
     assert ended.state is State.VOID
