@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -60,6 +62,24 @@ def test_content_hides_no_other_module() -> None:
     taken = sys.stdlib_module_names | packages_distributions().keys()
     content = [file for room in ("flows", "tasks") for file in sorted((ROOT / room).glob("[!_]*.py"))]
     assert [str(file.relative_to(ROOT)) for file in content if file.stem in taken] == []
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    """An installation has what it needs without luck, and nothing that is there for no reason."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {_normal(re.split(r"[<>=!~\[; ]", one)[0]) for one in project["dependencies"]}
+    names = {name for file in files() for name in imported(ast.parse(file.read_text(encoding="utf-8")))}
+    providers = {
+        name: {_normal(one) for one in packages_distributions().get(name, [name])}
+        for name in names - sys.stdlib_module_names - set(CODE)
+    }
+    assert {name for name, theirs in providers.items() if not theirs & declared} == {"pydantic_core"}  # pydantic's half
+    # fastapi is named for its bound only; uvicorn answers websockets with that package in the lab.
+    assert declared - set().union(*providers.values()) == {"fastapi", "websockets"}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["runbook", "list"], ["request", "usb-attach", "--help"]])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.faces.cli.terminal import KEPT, safe
+from passgate.faces.cli.words import event_line
 
 
 @given(st.text())
@@ -21,3 +22,11 @@ def test_nothing_that_steers_or_hides_is_shown(text: str) -> None:
 def test_words_in_any_language_are_shown_as_they_are(text: str) -> None:
     """Names in any script, and emoji, are kept."""
     assert safe(text) == text
+
+
+def test_the_restore_point_is_told_as_what_it_is() -> None:
+    """It is how the VM was before, for people; steps are taken back by their own undo, not from it."""
+    line = event_line(
+        {"type": "restore.saved", "at": "2026-11-23T08:12:20Z", "actor": {"person": "passgate"}, "data": {}}
+    )
+    assert line == "08:12:20  saved how the VM was before"
