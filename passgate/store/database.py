@@ -169,7 +169,7 @@ class Database:
         if self._held:
             self._held.close()
             self._held = None
-        self.engine.dispose()
+        self.engine.dispose()  # PostgreSQL's lock ends here, with the session that took it
 
     def _hold_sqlite(self) -> _Held:
         path = Path(f"{self.engine.url.database}.service")
@@ -199,8 +199,6 @@ class Database:
     def _hold_postgresql(self) -> _Held:
         try:
             connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            # Detached from the pool, closing it ends the session, and with that the lock.
-            connection.detach()
             is_ours = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": SERVICE_LOCK})
         except SQLAlchemyError as error:
             raise in_words(error) from error

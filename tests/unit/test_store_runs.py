@@ -111,6 +111,8 @@ def test_a_superseded_run_leaves_no_word(store: Store) -> None:
     for say in sayings:
         say(new)
     assert not store.lease_holds(change.id, vm, new[vm], later)
+    with pytest.raises(SupersededError):
+        store.give_leases_back(change.id, later, new)  # they were given back before: nobody holds them now
     assert isinstance(store.verify(), Proven)
 
 
