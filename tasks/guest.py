@@ -38,19 +38,33 @@ class SeesUsb(Step):
         """Do nothing: this step only looks."""
 
     def confirm(self, systems: Systems) -> Confirmation:
-        """Ask the guest, and compare ids, and the serial where both sides know it; ports never agree."""
+        """Ask the guest, and compare ids, and the serial where both sides know it; ports never agree.
+
+        Without serials a twin that the guest had before would pass for the device: then the guest must show as many of
+        these ids as vCenter says are connected to the VM.
+        """
         seen = systems.guest.usb(self.vm)
         match = [one for one in seen if (one.vendor, one.product) == (self.device.vendor, self.device.product)]
-        right = [one for one in match if _same(one.serial, self.device.serial)]
         facts = {"guest_usb": [one.model_dump(mode="json") for one in seen]}
-        if right:
-            return Confirmation(Saw.YES, f"{self.vm.name} sees {_words(right[0])}", facts)
-        if match:
+        right = [one for one in match if _same(one.serial, self.device.serial)]
+        if not match:
+            return Confirmation(Saw.NO, f"{self.vm.name} does not see {self.device.vid_pid} yet", facts)
+        if not right:
             serials = ", ".join(one.serial or "none" for one in match)
-            return Confirmation(
-                Saw.NO, f"{self.vm.name} sees {self.device.vid_pid} with another serial: {serials}", facts
-            )
-        return Confirmation(Saw.NO, f"{self.vm.name} does not see {self.device.vid_pid} yet", facts)
+            other = f"{self.vm.name} sees {self.device.vid_pid} with another serial: {serials}"
+            return Confirmation(Saw.NO, other, facts)
+        well = [one for one in right if one.status.casefold() in {"", "ok"}]
+        if not well:
+            ill = f"{self.vm.name} sees {_words(right[0])}, but calls its status {right[0].status}"
+            return Confirmation(Saw.NO, ill, facts)
+        if not (self.device.serial and well[0].serial) and len(match) < (due := self._connected(systems)):
+            few = f"{self.vm.name} sees {len(match)} of the {due} {self.device.vid_pid} that are connected to it"
+            return Confirmation(Saw.NO, few, facts)
+        return Confirmation(Saw.YES, f"{self.vm.name} sees {_words(well[0])}", facts)
+
+    def _connected(self, systems: Systems) -> int:
+        ids = (self.device.vendor, self.device.product)
+        return sum(one.connected and (one.vendor, one.product) == ids for one in systems.vsphere.vm(self.vm).usb)
 
     def undo(self) -> NoUndo:
         """Leave nothing behind: looking changes nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from passgate.errors import NotAuthorizedError, PassgateError
@@ -20,8 +20,9 @@ ENGINE = Actor(person="passgate", door=Door.ENGINE)
 class Warrant:
     """Hold what one step of one change may rest on; calling it checks all of it anew.
 
-    `tokens` are the fencing tokens of the leases that this run took. `undoing` is set while steps are taken back: that
-    needs the same decisions, plan and leases, but no open time window, for what was begun must be able to end.
+    `tokens` are the fencing tokens of the leases that this run took; `sent` collects the steps that were let through.
+    `undoing` is set while steps are taken back: that needs the same decisions, plan and leases, but no open time
+    window, for what was begun must be able to end.
     """
 
     store: Store
@@ -29,6 +30,7 @@ class Warrant:
     change: str
     step: int
     tokens: Mapping[str, int]
+    sent: set[int] = field(default_factory=set)
     undoing: bool = False
 
     def __call__(self, action: str, subject: str) -> None:
@@ -36,6 +38,7 @@ class Warrant:
         change = self.store.change(self.change)
         why = self._why_not(change, subject)
         if why is None:
+            self.sent.add(self.step)
             return
         data = {"action": action, "subject": subject, "why": why, "step": str(self.step)}
         self.store.append(Event(type=EventType.REFUSED, change=self.change, actor=ENGINE, at=self.clock(), data=data))

@@ -28,46 +28,54 @@ async def begin(runtime: Runtime, change: Change) -> Change | None:
     store, plan = runtime.store, change.plan
     if plan is None:
         raise InputError(f"{change.id} has no plan.", subject=change.id)
+    tokens: dict[str, int] = {}
     try:
         if last_hold_up(runtime, change):
             await _replanned(runtime, change, plan)  # where the estate still can't be read, no lease is taken in vain
-        store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
+        tokens = store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
         site, why = await _replanned(runtime, change, plan)
+        # The reading may have taken longer than the leases: still held means that nobody acted in between.
+        store.renew_leases(change.id, LEASE, runtime.clock(), tokens=tokens)
     except RecordError:
         raise
     except ConflictError as error:
-        _held_up(runtime, change, error)
+        hold_up(runtime, change, error)
         return None
     except (ConfigError, WorldError) as error:
         store.give_leases_back(change.id, runtime.clock())
-        _held_up(runtime, change, error)
+        hold_up(runtime, change, error)
         return None
     except PassgateError as error:
         site, why = None, (words(error),)
-    if site is None or why:
-        said = f"the world is not as it was when this was approved: {'; '.join(why)}"
+    try:
+        if site is None or why:
+            said = f"the world is not as it was when this was approved: {'; '.join(why)}"
+            ended = store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)
+            store.give_leases_back(change.id, runtime.clock())
+            return ended
+        points, said = _restore_points(runtime, change, site), "approved, and the world is as it was"
+        return store.begin(change.id, plan.steps, points, ENGINE, said, runtime.clock(), tokens)
+    except ConflictError:
+        # Withdrawn, or its approval ran out, while the estate was read: what stands is what the store says.
         store.give_leases_back(change.id, runtime.clock())
-        return store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)
-    store.begin_journal(change.id, plan.steps)
-    _restore_point(runtime, change, site)
-    return store.move(change.id, State.APPLYING, ENGINE, "approved, and the world is as it was", runtime.clock())
+        now = store.change(change.id)
+        return now if now.state.is_end else None
 
 
 def last_hold_up(runtime: Runtime, change: Change) -> str | None:
-    """Return why it can't begin, if that is the last that happened: that it is tried again is no news each time."""
-    told = [one for one in runtime.store.events(change=change.id) if one.type is not EventType.LEASE]
-    return str(told[-1].data["why"]) if told and told[-1].type is EventType.HELD_UP else None
+    """Return why it can't go on, if that is the last that happened: that it is tried again is no news each time."""
+    last = runtime.store.last_event(change.id, without=(EventType.LEASE,))
+    return str(last.data["why"]) if last is not None and last.type is EventType.HELD_UP else None
 
 
-def _held_up(runtime: Runtime, change: Change, error: PassgateError) -> None:
-    """Record why an approved change can't begin yet; the same reason once, however often it is tried."""
+def hold_up(runtime: Runtime, change: Change, error: PassgateError) -> None:
+    """Record why a change can't go on yet; the same reason once, however often it is tried."""
     log.warning("%s waits: %s", change.id, error.message)
     why = words(error)
-    if last_hold_up(runtime, change) == why:
-        return
-    runtime.store.append(
-        Event(type=EventType.HELD_UP, change=change.id, actor=ENGINE, at=runtime.clock(), data={"why": why})
-    )
+    if last_hold_up(runtime, change) != why:
+        runtime.store.append(
+            Event(type=EventType.HELD_UP, change=change.id, actor=ENGINE, at=runtime.clock(), data={"why": why})
+        )
 
 
 async def _replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inventory | None, tuple[str, ...]]:
@@ -83,12 +91,17 @@ async def _replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inve
     return site, differences(plan, now) or ("the plan has another digest",)
 
 
-def _restore_point(runtime: Runtime, change: Change, site: Inventory) -> None:
-    """Record the configuration of the VMs that the change acts on, as it was before the first step."""
+def _restore_points(runtime: Runtime, change: Change, site: Inventory) -> tuple[Event, ...]:
+    """Return the events that keep the configuration of the VMs that the change acts on, as it was before."""
     changed = {one.removeprefix("vm:") for one in (change.plan.resources if change.plan else ())}
-    for vm in site.vms:
-        if vm.ref in changed:
-            data = {"vm": vm.name, "config": vm.model_dump(mode="json")}
-            runtime.store.append(
-                Event(type=EventType.RESTORE_POINT, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
-            )
+    return tuple(
+        Event(
+            type=EventType.RESTORE_POINT,
+            change=change.id,
+            actor=ENGINE,
+            at=runtime.clock(),
+            data={"vm": vm.name, "config": vm.model_dump(mode="json")},
+        )
+        for vm in site.vms
+        if vm.ref in changed
+    )

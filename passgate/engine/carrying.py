@@ -12,13 +12,16 @@ from typing import Any
 from passgate.engine.authority import ENGINE, Warrant, words
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Confirmation, NoUndo, Saw, Step, Systems
-from passgate.errors import PassgateError, UnconfirmedError
+from passgate.errors import PassgateError, RecordError, SupersededError, UnconfirmedError
 from passgate.model.change import Event, EventType, JournalEntry, StepState
 from passgate.model.plan import Plan, PlannedStep
 
 FIRST_LOOK = 0.05
 """Seconds until the second look at a step's effect; it doubles from there up to the step's own pace."""
 UNDO_ATTEMPTS = 3
+STILL_THERE = timedelta(seconds=5)
+"""How long an effect that was there before an interruption may take to show again."""
+_MAY_BE_THERE = frozenset({StepState.DONE, StepState.INTENT, StepState.FAILED, StepState.UNKNOWN})
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +42,8 @@ class Carrying:
     change: str
     plan: Plan
     tokens: Mapping[str, int]
-    left: list[str] = field(default_factory=list)
-    """What could not be taken back, in words."""
+    sent: set[int] = field(default_factory=set)
+    """Steps of which a mutating call went out; what a step that sent nothing finds is not its own to take back."""
 
     async def step(self, planned: PlannedStep, attempt: Attempt) -> None:
         """Do one step, unless the journal says that it is done; raise what made this attempt fail.
@@ -54,17 +57,21 @@ class Carrying:
             self._record(planned, StepState.NOT_NEEDED, EventType.STEP_OUTCOME, saw=planned.before)
             return
         interrupted = entry.state is StepState.INTENT
+        if interrupted:
+            self.sent.add(planned.index)  # nobody can say any more that nothing was sent
         number = str(entry.attempts + 1)
         self._record(planned, StepState.INTENT, EventType.STEP_INTENT, attempt=True, data={"attempt": number})
         try:
             seen = await self._do(planned, interrupted=interrupted)
+        except (RecordError, SupersededError):
+            raise  # the journal says intent: whoever goes on looks at the world first
         except Exception as error:
             again = attempt.next_in is not None and isinstance(error, PassgateError) and error.safe_to_repeat
             if not isinstance(error, PassgateError):
                 log.exception("step %s of %s failed", planned.index + 1, self.change)
             self._record(
                 planned,
-                StepState.INTENT if again else StepState.FAILED,
+                self._after_failure(planned, again=again),
                 EventType.STEP_ATTEMPT_FAILED,
                 error=words(error),
                 data={
@@ -77,22 +84,47 @@ class Carrying:
         kind = EventType.GUEST_PROOF if self._step(planned).in_guest else EventType.STEP_OUTCOME
         self._record(planned, StepState.DONE, kind, saw=seen.words, data={"facts": seen.facts})
 
-    async def take_back(self) -> tuple[str, ...]:
-        """Take back what was done, last first; return in words what could not be taken back."""
-        self.left.clear()
+    def _after_failure(self, planned: PlannedStep, *, again: bool) -> StepState:
+        if again:
+            return StepState.INTENT
+        return StepState.FAILED if planned.index in self.sent or not planned.mutates else StepState.REFUSED
+
+    async def lost(self) -> str | None:
+        """Look anew at the last effect of each kind, before going on after an interruption; say which is gone.
+
+        What was approved is what runs: a VM that was powered off as planned and that somebody powered on meanwhile is
+        not the VM that the next step was approved for.
+        """
+        begun = {
+            planned.kind.partition(".")[0]: planned
+            for planned in self.plan.steps
+            if planned.mutates and self._entry(planned.index).state in {StepState.DONE, StepState.INTENT}
+        }
+        for planned in begun.values():
+            if self._entry(planned.index).state is StepState.INTENT:
+                continue  # it may have gone out and undone what was before it; it looks for itself before it acts
+            try:
+                await self._confirmed(self._step(planned), self._systems(planned.index), STILL_THERE)
+            except (RecordError, SupersededError):
+                raise
+            except PassgateError as error:
+                return f"{planned.title} was done, but does not hold any more after an interruption: {words(error)}"
+        return None
+
+    async def take_back(self) -> None:
+        """Take back what was done, last first; the journal says of each step what became of it."""
         for planned in reversed(self.plan.steps):
-            entry = self._entry(planned.index)
-            if not planned.mutates or entry.state not in {StepState.DONE, StepState.INTENT, StepState.FAILED}:
+            if not planned.mutates or self._entry(planned.index).state not in _MAY_BE_THERE:
                 continue
             try:
                 undo = self._step(planned).undo()
             except PassgateError as error:
                 undo = NoUndo(words(error))
             if isinstance(undo, NoUndo):
-                self.left.append(f"{planned.title}: can't be taken back, {undo.why}")
+                data = {"undo": "none", "why": undo.why}
+                self._record(planned, StepState.UNKNOWN, EventType.UNDO_OUTCOME, error=undo.why, data=data)
             else:
                 await self._take_back(planned, undo)
-        return tuple(self.left)
 
     async def _take_back(self, planned: PlannedStep, undo: Step) -> None:
         state = self._entry(planned.index).state
@@ -105,6 +137,8 @@ class Carrying:
             try:
                 await self.runtime.estate.in_thread(undo.apply, systems)
                 seen = await self._confirmed(undo, systems)
+            except (RecordError, SupersededError):
+                raise
             except Exception as failed:  # noqa: BLE001 - one step that can't be taken back must not leave the others
                 error = failed
                 if not (isinstance(failed, PassgateError) and failed.safe_to_repeat):
@@ -114,7 +148,6 @@ class Carrying:
                 self._record(planned, StepState.UNDONE, EventType.UNDO_OUTCOME, saw=seen.words, data=data)
                 return
         why = words(error) if error else "no attempt was made"
-        self.left.append(f"{planned.title}: not taken back, {why}")
         data = {"undo": undo.title, "why": why}
         self._record(planned, StepState.UNKNOWN, EventType.UNDO_OUTCOME, error=why, data=data)
 
@@ -132,10 +165,11 @@ class Carrying:
         await self.runtime.estate.in_thread(step.apply, systems)
         return await self._confirmed(step, systems)
 
-    async def _confirmed(self, step: Step, systems: Systems) -> Confirmation:
-        """Look until the effect is there or the step's patience is over."""
+    async def _confirmed(self, step: Step, systems: Systems, patience: timedelta | None = None) -> Confirmation:
+        """Look until the effect is there or the patience, the step's own if none is given, is over."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + step.patience.total_seconds()
+        patience = patience or step.patience
+        deadline = loop.time() + patience.total_seconds()
         pause = FIRST_LOOK
         while True:
             try:
@@ -147,7 +181,7 @@ class Carrying:
             if seen.saw is Saw.YES:
                 return seen
             if loop.time() + pause > deadline:
-                waited = timedelta(seconds=round(step.patience.total_seconds()))
+                waited = timedelta(seconds=round(patience.total_seconds()))
                 raise UnconfirmedError(
                     f"{step.title}: no proof within {waited}. Last seen: {seen.words}.",
                     hint="The call itself was accepted; its effect was not seen." if step.mutates else "",
@@ -160,7 +194,9 @@ class Carrying:
         return self.runtime.catalogue.step(planned.kind, planned.fields)
 
     def _systems(self, index: int, *, undoing: bool = False) -> Systems:
-        warrant = Warrant(self.runtime.store, self.runtime.clock, self.change, index, self.tokens, undoing=undoing)
+        warrant = Warrant(
+            self.runtime.store, self.runtime.clock, self.change, index, self.tokens, self.sent, undoing=undoing
+        )
         return self.runtime.estate.acting_under(warrant)
 
     def _entry(self, index: int) -> JournalEntry:
@@ -172,12 +208,14 @@ class Carrying:
         state: StepState,
         kind: EventType,
         *,
-        saw: str = "",
-        error: str = "",
+        saw: str | None = None,
+        error: str | None = None,
         attempt: bool = False,
         data: Mapping[str, Any] | None = None,
     ) -> None:
         said = {"step": str(planned.index), "title": planned.title, "state": state.value}
         told = {**said, **({"saw": saw} if saw else {}), **(data or {})}
         event = Event(type=kind, change=self.change, actor=ENGINE, at=self.runtime.clock(), data=told)
-        self.runtime.store.step(self.change, planned.index, state, event, saw=saw, error=error, attempt=attempt)
+        self.runtime.store.step(
+            self.change, planned.index, state, event, saw=saw, error=error, attempt=attempt, tokens=self.tokens
+        )

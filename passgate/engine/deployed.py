@@ -1,7 +1,8 @@
 """Offer each runbook as a Prefect flow under its own name, for entry points in module form.
 
 `passgate.engine.deployed.usb_attach` is the flow of the runbook `usb-attach`. The files in flows/ stay free of Prefect,
-so that the command line and every planning test run without it; a plain Prefect process worker finds the flows here.
+so that the command line and every planning test run without it. Any Prefect program can load the flows from here, as
+`prefect deploy` does; only Passgate's service can run them.
 """
 
 from __future__ import annotations
@@ -11,20 +12,27 @@ from typing import Any
 
 from prefect import Flow
 
+from passgate.engine.catalogue import Catalogue
 from passgate.engine.flow import flow_of
-from passgate.engine.runtime import current
+from passgate.settings import place
 
 
 def __getattr__(name: str) -> Flow[Any, Any]:
     """Return the flow of that runbook."""
-    if name.startswith("_") or name.replace("_", "-") not in current().catalogue.runbooks:
+    slug = name.replace("_", "-")
+    if name.startswith("_") or slug not in _catalogue().runbooks:
         raise AttributeError(name)
-    return _flow(name.replace("_", "-"))
+    return _flow(slug)
 
 
 @cache
 def _flow(slug: str) -> Flow[Any, Any]:
-    return flow_of(current().catalogue.runbook(slug))
+    return flow_of(_catalogue().runbook(slug))
+
+
+@cache
+def _catalogue() -> Catalogue:
+    return Catalogue(place.content())
 
 
 def entry_point(slug: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from passgate.engine.authority import ENGINE
@@ -11,28 +11,35 @@ from passgate.ledger.evidence import write_evidence as write_file
 from passgate.model.change import Change, Event, EventType, JournalEntry, State, StepState
 
 
-async def end(runtime: Runtime, change: Change, failed: str | None, left: tuple[str, ...]) -> Change:
-    """Give the leases back, say exactly what is and what isn't done, and write the evidence."""
+async def end(runtime: Runtime, change: Change, failed: str | None, tokens: Mapping[str, int]) -> Change:
+    """Say exactly what is and what isn't done, give the leases back, and write the evidence.
+
+    Everything that is said follows from the journal, so that it is the same after a crash on the way.
+    """
     store = runtime.store
-    journal = store.journal(change.id)
-    done = [entry.title for entry in journal if entry.state is StepState.DONE]
-    proof = journal[-1].saw if journal else ""
-    if failed is None:
-        state, why = State.DONE, proof or "all steps are done"
-    elif not left and all(entry.state in _TAKEN_BACK for entry in _mutating(change, journal)):
-        undone = any(entry.state is StepState.UNDONE for entry in journal)
-        rest = "What was done before was taken back." if undone else "Nothing was changed."
-        state, why = State.UNDONE, f"{failed} {rest}"
-    else:
-        state = State.STOPPED
-        rest = "; ".join(left) or f"done and left as it is: {', '.join(done) or 'nothing'}"
-        target = change.plan.target if change.plan else "the target"
-        why = f"{failed} {rest.rstrip('.')}. A person is needed: look at {target}."
+    state, why = _outcome(change, store.journal(change.id), failed)
     now = runtime.clock()
-    store.give_leases_back(change.id, now)
-    change = store.move(change.id, state, ENGINE, why, now, outcome=why)
+    change = store.move(change.id, state, ENGINE, why, now, outcome=why, tokens=tokens)
+    store.give_leases_back(change.id, now, tokens=tokens)
     await write_evidence(runtime, change)
     return change
+
+
+def _outcome(change: Change, journal: Sequence[JournalEntry], failed: str | None) -> tuple[State, str]:
+    if failed is None:
+        return State.DONE, (journal[-1].saw if journal else "") or "all steps are done"
+    mutating = {step.index for step in (change.plan.steps if change.plan else ()) if step.mutates}
+    left = [entry for entry in journal if entry.index in mutating and entry.state not in _AS_BEFORE]
+    if not left:
+        undone = any(entry.state is StepState.UNDONE for entry in journal)
+        return State.UNDONE, f"{failed} {'What was done before was taken back.' if undone else 'Nothing was changed.'}"
+    rest = "; ".join(f"{entry.title}: {_LEFT.get(entry.state, entry.state)}{_because(entry)}" for entry in left)
+    target = change.plan.target if change.plan else "the target"
+    return State.STOPPED, f"{failed} Left as it is: {rest.rstrip('.')}. A person is needed: look at {target}."
+
+
+def _because(entry: JournalEntry) -> str:
+    return f" ({entry.error.rstrip('.')})" if entry.error and entry.state is not StepState.DONE else ""
 
 
 async def write_evidence(runtime: Runtime, change: Change) -> None:
@@ -53,9 +60,10 @@ def evidence_file(home: Path, change_id: str) -> Path:
     return home / "evidence" / f"{change_id}.zip"
 
 
-_TAKEN_BACK = frozenset({StepState.UNDONE, StepState.PENDING, StepState.NOT_NEEDED})
-
-
-def _mutating(change: Change, journal: Sequence[JournalEntry]) -> list[JournalEntry]:
-    wanted = {step.index for step in (change.plan.steps if change.plan else ()) if step.mutates}
-    return [entry for entry in journal if entry.index in wanted]
+_AS_BEFORE = frozenset({StepState.UNDONE, StepState.PENDING, StepState.NOT_NEEDED, StepState.REFUSED})
+"""States of a step that leave the world as it was before the step."""
+_LEFT = {
+    StepState.DONE: "done",
+    StepState.UNKNOWN: "could not be taken back",
+    StepState.FAILED: "failed, not taken back",
+}

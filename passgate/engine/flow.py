@@ -25,16 +25,16 @@ from prefect.states import Cancelled, Completed, Failed
 
 from passgate.engine import report
 from passgate.engine.authority import ENGINE, words
-from passgate.engine.beginning import LEASE, begin, last_hold_up
+from passgate.engine.beginning import LEASE, begin, hold_up, last_hold_up
 from passgate.engine.carrying import Attempt, Carrying
 from passgate.engine.ending import end, evidence_file, write_evidence
 from passgate.engine.filing import file_change
 from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime, current
 from passgate.engine.steps import Ask, Runbook
-from passgate.errors import ConflictError, InputError, PassgateError
-from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
-from passgate.model.plan import PlannedStep
+from passgate.errors import ConflictError, InputError, PassgateError, RecordError, SupersededError
+from passgate.model.change import Actor, Change, Door, Event, EventType, JournalEntry, State, StepState
+from passgate.model.plan import Plan, PlannedStep
 
 RENEW_EVERY = 30.0
 PREFECT = Actor(person="prefect", door=Door.PREFECT)
@@ -123,14 +123,16 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
         change = await file_change(runtime, runbook.slug, _as_json(parameters), PREFECT, flow_run=str(run.id))
         async with get_client() as client:
             await client.update_flow_run(run.id, name=run_name(change))
-    elif change.state.is_end or last_hold_up(runtime, change):
-        return change
+    elif change.state is State.APPLYING or change.state.is_end or last_hold_up(runtime, change):
+        return change  # one that is being applied says that it goes on once it has its leases
     else:
-        data = {"flow_run": str(run.id), "state": change.state.value}
-        runtime.store.append(
-            Event(type=EventType.RESUMED, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
-        )
+        _told_of_waking(runtime, change, str(run.id))
     return change
+
+
+def _told_of_waking(runtime: Runtime, change: Change, run: str) -> None:
+    data = {"flow_run": run, "state": change.state.value}
+    runtime.store.append(Event(type=EventType.RESUMED, change=change.id, actor=ENGINE, at=runtime.clock(), data=data))
 
 
 async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
@@ -156,25 +158,43 @@ async def _carry_out(runtime: Runtime, change: Change) -> Change:
     plan = change.plan
     if plan is None:
         raise InputError(f"{change.id} has no plan.", subject=change.id)
-    # Taken anew at each start of this code: a run that was thought dead loses its right to act by the newer token.
-    tokens = runtime.store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
+    tokens = await _leases(runtime, change, plan)
     carrying = Carrying(runtime, change.id, plan, tokens)
-    keeping = asyncio.create_task(_keep_leases(runtime, change.id))
+    keeping = asyncio.create_task(_keep_leases(runtime, change.id, tokens))
     try:
         journal = runtime.store.journal(change.id)
+        goes_on = any(entry.state is not StepState.PENDING for entry in journal)
+        if goes_on:
+            _told_of_waking(runtime, change, change.flow_run or "")
         # An entry that failed or was taken back says that a former process was on its way back: go on with that.
-        failed = next((one.error or one.title for one in journal if one.state in _ON_THE_WAY_BACK), None)
+        failed = next((_why(one) for one in journal if one.state in _ON_THE_WAY_BACK), None)
         if failed is None:
-            failed = await _forward(runtime, carrying)
-        left: tuple[str, ...] = ()
+            failed = (await carrying.lost() if goes_on else None) or await _forward(runtime, carrying)
         if failed is not None and change.terms is not None and change.terms.undo_on_failure:
-            left = await _back(carrying)
-        return await end(runtime, change, failed, left)
+            await _back(carrying)
+        return await end(runtime, change, failed, tokens)
     finally:
         keeping.cancel()
 
 
-_ON_THE_WAY_BACK = frozenset({StepState.FAILED, StepState.UNDONE, StepState.UNKNOWN})
+async def _leases(runtime: Runtime, change: Change, plan: Plan) -> dict[str, int]:
+    """Take the leases anew, at each start of this code: a run that was thought dead loses its right by newer tokens."""
+    ring = 0
+    while True:
+        try:
+            return runtime.store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
+        except ConflictError as error:
+            hold_up(runtime, change, error)
+        suspended: Any = suspend_flow_run(key=f"{change.digest}:lease:{ring}", timeout=None)
+        await suspended
+        ring += 1
+
+
+def _why(entry: JournalEntry) -> str:
+    return f"{entry.title}: {entry.error}" if entry.error else f"{entry.title} failed."
+
+
+_ON_THE_WAY_BACK = frozenset({StepState.FAILED, StepState.REFUSED, StepState.UNDONE, StepState.UNKNOWN})
 
 
 async def _forward(runtime: Runtime, carrying: Carrying) -> str | None:
@@ -182,6 +202,8 @@ async def _forward(runtime: Runtime, carrying: Carrying) -> str | None:
     for planned in carrying.plan.steps:
         try:
             await _task_of(runtime, carrying, planned)()
+        except (RecordError, SupersededError):
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the change must end in a state that is known
             return f"{planned.title}: {words(error)}"
     return None
@@ -204,12 +226,11 @@ def _task_of(runtime: Runtime, carrying: Carrying, planned: PlannedStep) -> Any:
     )
 
 
-async def _back(carrying: Carrying) -> tuple[str, ...]:
+async def _back(carrying: Carrying) -> None:
     run: Any = task(carrying.take_back).with_options(
         name="take-back", task_run_name="Take back what was done", cache_policy=NO_CACHE, persist_result=False
     )
-    left: tuple[str, ...] = await run()
-    return left
+    await run()
 
 
 def _attempt_of(carrying: Carrying, planned: PlannedStep, delays: list[float]) -> Any:
@@ -227,13 +248,15 @@ async def _is_safe_to_repeat(_task: Any, _run: TaskRun, state: PrefectState[Any]
     return isinstance(error, PassgateError) and error.safe_to_repeat
 
 
-async def _keep_leases(runtime: Runtime, change_id: str) -> None:
+async def _keep_leases(runtime: Runtime, change_id: str, tokens: dict[str, int]) -> None:
     while True:
         await asyncio.sleep(RENEW_EVERY)
         try:
-            runtime.store.renew_leases(change_id, LEASE, runtime.clock())
-        except PassgateError as error:
-            log.warning("the leases of %s could not be renewed: %s", change_id, error.message)
+            await runtime.estate.in_thread(runtime.store.renew_leases, change_id, LEASE, runtime.clock(), tokens=tokens)
+        except SupersededError:
+            return
+        except Exception:
+            log.exception("the leases of %s could not be renewed; it is tried again", change_id)
 
 
 async def _show_plan(change: Change) -> None:

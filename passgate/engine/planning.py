@@ -9,6 +9,7 @@ from passgate.engine.steps import Ask, Check, NoUndo, Runbook, Step
 from passgate.errors import CheckFailedError
 from passgate.model.inventory import Inventory
 from passgate.model.plan import CheckResult, Plan, PlannedStep
+from passgate.model.usb import vid_pid
 
 
 def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
@@ -66,15 +67,17 @@ def refuse_stops(plan: Plan) -> None:
 
 
 def resources_of(step: Step) -> tuple[str, ...]:
-    """Return what a step needs the exclusive right to: `vm:<ref>`, `usb:<host>/<ids>/<path>`, or `host:<ref>`.
+    """Return what a step needs the exclusive right to: `vm:<ref>`, `usb:<host>/<ids>`, or `host:<ref>`.
+
+    A device has one key, whatever is known of its path and serial; twins on one host share it, and wait for each other.
 
     A step that acts on a VM or a device does not lock the whole host; only one whose field is a host does.
     """
     found: list[str] = []
     for value in step.fields().values():
         match value:
-            case {"vendor": vendor, "product": product, "path": path, "serial": serial, "host": {"ref": host}}:
-                found.append(f"usb:{host}/{vendor:04x}:{product:04x}/{path or serial or 'any'}")
+            case {"vendor": vendor, "product": product, "host": {"ref": host}}:
+                found.append(f"usb:{host}/{vid_pid(vendor, product)}")
             case {"ref": ref, "host": {"ref": _}}:
                 found.append(f"vm:{ref}")
             case {"ref": ref}:

@@ -9,8 +9,8 @@ from pathlib import Path
 from passgate.engine.authority import Clock
 from passgate.engine.catalogue import Catalogue
 from passgate.engine.estate import Estate
+from passgate.errors import ConfigError
 from passgate.ledger.signer import Signer
-from passgate.settings import place
 from passgate.settings.load import load_config, resolve
 from passgate.settings.shape import Config
 from passgate.store.store import Store
@@ -37,9 +37,12 @@ _current: list[Runtime] = []
 
 
 def current() -> Runtime:
-    """Return this process's runtime; a plain Prefect worker, which nobody gave one, gets it from the environment."""
+    """Return this process's runtime. Raises ConfigError in a process that is not Passgate's service."""
     if not _current:
-        _current.append(open_runtime(place.home(), place.content(), place.config_dir()))
+        raise ConfigError(
+            "Changes are carried out by Passgate's own service, not by this process.",
+            hint="Start it with `passgate up`; a plain Prefect worker can't take its place.",
+        )
     return _current[0]
 
 
@@ -63,7 +66,7 @@ def open_runtime(home: Path, content: Path, config_dir: Path, clock: Clock = utc
 
 def open_store(home: Path, config: Config) -> Store:
     """Open the database, bring its tables up to date, and get the signing key, made at first use."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     service = config.service
     url = resolve(service.database, home) if service.database else f"sqlite:///{home / 'passgate.db'}"
     signer = Signer.load_or_create(home / "ledger.key")

@@ -51,9 +51,12 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
         task_status: TaskStatus[int] | None = None,
     ) -> WarmResult:
         """Await the flow of the run's deployment. Suspending is a normal end of this: nothing is held meanwhile."""
-        self.in_hand.add(flow_run.id)
         if task_status is not None:
             task_status.started(1)
+        if flow_run.id in self.in_hand:
+            log.warning("%s is being executed here already; Prefect was told to start it once more", flow_run.name)
+            return WarmResult(identifier=str(flow_run.id), status_code=0)
+        self.in_hand.add(flow_run.id)
         try:
             deployment = await self.client.read_deployment(flow_run.deployment_id) if flow_run.deployment_id else None
             name = (deployment.entrypoint or "").rpartition(".")[2] if deployment else ""

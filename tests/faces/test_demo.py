@@ -61,7 +61,7 @@ def test_it_shows_the_whole_job_twice_and_leaves_nothing_running(folder: Path, e
     until(lambda: running(folder) == [], "nothing runs any more")
 
     second = Attended(folder, environment)
-    second.until_told("In 20 s the demo clicks")
+    second.until_told("In 60 s the demo clicks")
     approve(folder, "U0CAROL")
     second.until_told("CHG-0002 is done")
     assert second.process.wait(30) == 0, second.told

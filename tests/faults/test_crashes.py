@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
 
-from passgate.model.change import State
+from passgate.model.change import Change, EventType, State
 from tests.house import House, until
 
 ONCE = Counter({"ShutdownGuest": 1, "ReconfigVM_Task": 2, "PowerOnVM_Task": 1})
@@ -29,6 +30,46 @@ def test_goes_on_after_the_service_was_killed_inside_a_step(house: House, method
     assert ended.state is State.DONE, ended.outcome
     assert _sent(house) == ONCE
     assert house.lab.control.vm("win-01")["usb"][0]["connected"]
+
+
+def test_goes_on_taking_back_after_the_service_was_killed_on_the_way_back(house: House) -> None:
+    """A kill while steps are taken back: the next process takes the rest back, and still knows why."""
+    before = house.lab.control.vm("win-01")
+    change = house.request()
+    house.suspended(change)
+    house.lab.control.fault("PowerOnVM_Task", "NotSupported", times=1)
+    house.decide("bob", change)
+    until(lambda: _told(house, change, EventType.UNDO_INTENT), "it is taken back", told=house.told(change))
+    house.kill_service()
+
+    house.up()
+    ended = house.ends(change)
+
+    assert ended.state is State.UNDONE, ended.outcome
+    assert "NotSupported" in ended.outcome
+    after = house.lab.control.vm("win-01")
+    assert (after["power"], after["usb"]) == (before["power"], before["usb"])
+
+
+def test_stops_when_somebody_changed_the_world_while_passgate_was_dead(house: House) -> None:
+    """What was approved is what runs: a VM that was powered on meanwhile is not reconfigured while it runs."""
+    change = house.request()
+    house.suspended(change)
+    house.lab.control.fault("ReconfigVM_Task", delay=3.0, times=1)
+    house.decide("bob", change)
+    until(lambda: "ShutdownGuest" in _sent(house), "the guest is shut down", told=house.told(change))
+    until(lambda: _told(house, change, EventType.STEP_OUTCOME, "vCenter shows win-01 off"), "it is off")
+    time.sleep(0.5)  # the next call is on its way by then, and takes 3 s
+    house.kill_service()
+    until(lambda: "ReconfigVM_Task" in _sent(house), "the call that was under way has ended")
+    house.lab.control.set_vm("win-01", power="poweredOn")
+
+    house.up()
+    ended = house.ends(change)
+
+    assert ended.state in {State.UNDONE, State.STOPPED}, ended.outcome
+    assert "does not hold any more" in ended.outcome
+    assert _sent(house)["PowerOnVM_Task"] == 0
 
 
 def test_goes_on_after_the_service_was_killed_while_waiting(house: House) -> None:
@@ -77,6 +118,11 @@ def test_ends_in_a_known_state_when_prefects_server_dies_inside_a_step(house: Ho
     ended = house.ends(change)
     assert ended.state is State.DONE, ended.outcome
     assert _sent(house) == ONCE
+
+
+def _told(house: House, change: Change, kind: EventType, saw: str = "") -> bool:
+    events = house.store.events(change=change.id)
+    return any(event.type is kind and saw in str(event.data.get("saw", "")) for event in events)
 
 
 def _sent(house: House) -> Counter[str]:

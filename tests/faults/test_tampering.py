@@ -71,7 +71,8 @@ async def test_a_change_that_was_moved_on_has_no_authority(runtime: Runtime, pla
 
     with pytest.raises(NotAuthorizedError, match="not approved"):
         await carrying.step(carrying.plan.steps[0], Attempt())
-    ended = await end(runtime, runtime.store.change(change.id), "it was not approved.", await carrying.take_back())
+    await carrying.take_back()
+    ended = await end(runtime, runtime.store.change(change.id), "it was not approved.", carrying.tokens)
 
     assert touched(place) == []
     assert ended.state in {State.STOPPED, State.UNDONE}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -150,21 +152,42 @@ def test_a_withdrawn_change_cannot_be_approved(house: House) -> None:
 
 
 def test_a_flow_called_directly_does_nothing(house: House) -> None:
-    """Calling the flow from Python, without a deployment, files a change at most; it never touches the estate."""
+    """Calling a runbook's flow from Python, in a process that is not the service, is refused in words."""
     code = (
         "import asyncio\n"
         "from passgate.engine import deployed\n"
-        "try:\n"
-        "    asyncio.run(deployed.usb_attach(vm='win-01', device='18a5:0302'))\n"
-        "except BaseException as error:\n"
-        "    print(type(error).__name__, error)\n"
+        "asyncio.run(deployed.usb_attach(vm='win-01', device='18a5:0302'))\n"
     )
     from passgate.engine.lifecycle import prefect_environment
 
+    filed = len(house.store.changes())
     environment = {**prefect_environment(house.home), **house.environment()}
-    subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=90, check=False)
-    assert house.touched() == []
-    assert all(change.state is State.WAITING for change in house.store.changes(limit=1))
+    words = [sys.executable, "-c", code]
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert ended.returncode != 0
+    assert "Changes are carried out by Passgate's own service" in ended.stderr
+    assert (house.touched(), len(house.store.changes())) == ([], filed)
+
+
+def test_a_retry_in_the_middle_of_a_step_starts_no_second_hand(house: House) -> None:
+    """Prefect's Retry while a change is applied: one process has the run, and each call is sent once."""
+    change = house.request()
+    run = house.suspended(change)
+    house.lab.control.fault("ReconfigVM_Task", delay=1.5, times=1)
+    house.decide("bob", change)
+    until(lambda: house.store.change(change.id).state is State.APPLYING, "it is applied", told=house.told(change))
+    for _ in range(3):
+        _state(house, run, "SCHEDULED", "AwaitingRetry", force=True)
+        time.sleep(0.3)
+
+    ended = house.ends(change)
+
+    assert ended.state is State.DONE, ended.outcome
+    sent = Counter(one["method"] for one in house.touched() if one["accepted"])
+    assert sent == {"ShutdownGuest": 1, "ReconfigVM_Task": 2, "PowerOnVM_Task": 1}
+    until(lambda: house.run_state(change) == "Completed", "the run ends", told=lambda: house.run_state(change))
+    told = [event.type for event in house.store.events(change=change.id)]
+    assert told[-1] == "evidence.written"
 
 
 def _state(house: House, run: str, kind: str, name: str | None = None, *, force: bool) -> None:

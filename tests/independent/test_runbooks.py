@@ -94,7 +94,7 @@ async def test_takes_back_what_was_done(runtime: Runtime, place: Place) -> None:
     for planned in carrying.plan.steps:
         await carrying.step(planned, Attempt())
 
-    assert await carrying.take_back() == ()
+    await carrying.take_back()
 
     after, _ = place.found()
     assert (after.power, after.controllers) == (before.power, before.controllers)
@@ -117,4 +117,4 @@ async def carried_out(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Ch
     carrying = await begun(runtime, change)
     for planned in carrying.plan.steps:
         await carrying.step(planned, Attempt())
-    return await end(runtime, change, None, ())
+    return await end(runtime, change, None, carrying.tokens)

@@ -35,7 +35,7 @@ REQUEST = (
     "passgate request usb-attach --vm win-01 --device 18a5:0302 --vmotion "
     '--reason "The nightly backup of win-01 goes to this stick" --ticket CHG0031337'
 )
-PATIENCE_WITH_PEOPLE = 20
+PATIENCE_WITH_PEOPLE = 60
 """Seconds that somebody at the terminal has to click, before the demo does."""
 
 PATIENCE = 120.0
