@@ -312,5 +312,14 @@ def _click(payload: dict[str, Any], change: Change | None, verdict: Verdict) -> 
         user=str(user.get("id", "")),
         team=str(user.get("team_id") or (payload.get("team") or {}).get("id", "")),
         channel=str((payload.get("channel") or {}).get("id") or container.get("channel_id") or ""),
-        thread=str(message.get("thread_ts") or container.get("message_ts") or "") or None,
+        thread=_thread(message, container),
     )
+
+
+def _thread(message: dict[str, Any], container: dict[str, Any]) -> str | None:
+    """Return the thread of the message that was clicked; None for a message in the channel itself.
+
+    A note goes where the click was: one in a thread that nobody has open is not seen.
+    """
+    thread, own = message.get("thread_ts"), message.get("ts") or container.get("message_ts")
+    return str(thread) if thread and thread != own else None

@@ -211,11 +211,8 @@ def _followed(change_id: str, *, show_events: bool) -> Iterator[Answer]:
         except UnreachableError as error:
             if silent_since is None:
                 silent_since = time.monotonic()
-                yield Answer(
-                    [
-                        f"{error.message} A change under way stands still until it is back: run `passgate up`. Waiting for it ..."
-                    ]
-                )
+                hint = "A change under way stands still until it is back: run `passgate up`. Waiting for it ..."
+                yield Answer([f"{error.message} {hint}"])
             if time.monotonic() - silent_since > SILENCE_SECONDS:
                 raise
             time.sleep(1)
