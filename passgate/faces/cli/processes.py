@@ -24,17 +24,23 @@ def down() -> Iterator[Answer]:
     """Stop Passgate's processes. Changes stay, and go on when it is up again."""
     from passgate.engine import lifecycle
 
-    yield _told("Passgate is down.", lifecycle.stop(home()))
+    yield _told(f"Passgate is down in {home()}.", lifecycle.stop(home()))
 
 
 def status() -> Iterator[Answer]:
-    """Say which of Passgate's processes run, and where they listen."""
+    """Say which of Passgate's processes run, and where they listen; ends with 1 when the service does not run."""
     from passgate.engine import lifecycle
 
-    known: dict[str, Any] = dict(lifecycle.status(home()))
+    found = lifecycle.status(home())
+    known: dict[str, Any] = dict(found)
     with suppress(PassgateError):  # who has no token, or a service that is down, still learns what runs
         known |= Service().get("v1", "status")
-    yield _told("Passgate's processes:", known)
+    answer = _told(f"Passgate's processes in {home()}:", known)
+    if found["service"].running:
+        yield answer
+    else:
+        still = "The service does not run: changes under way stand still until `passgate up`."
+        yield Answer([*answer.lines, still], answer.data, exit_code=1)
 
 
 def lab_start() -> Iterator[Answer]:
