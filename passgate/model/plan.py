@@ -61,7 +61,7 @@ class PlannedStep(Frozen):
 class Plan(Frozen):
     """Hold the ordered steps for one change, all check results, and what they mean for others.
 
-    `resources` are the objects that the change takes leases on (`vm:vm-7`, `host:host-3`, `usb:host-3/0/1/6`).
+    `resources` are the objects that the change takes leases on (`vm:vm-7`, `host:host-3`, `usb:host-3/18a5:0302`).
     """
 
     runbook: str

@@ -182,9 +182,9 @@ def test_a_plan_survives_being_stored() -> None:
 
 def test_a_plan_takes_leases_on_what_it_changes_alone() -> None:
     """The VM and the device; the host only when its arbitrator is started."""
-    assert set(plan().resources) == {"vm:vm-7", "usb:host-11/18a5:0302/0/1/3"}
+    assert set(plan().resources) == {"vm:vm-7", "usb:host-11/18a5:0302"}
     stopped = plan(estate(host={"arbitrator": Arbitrator.STOPPED}, device={"path": None, "offered": False}))
-    assert set(stopped.resources) == {"vm:vm-7", "usb:host-11/18a5:0302/07A4", "host:host-11"}
+    assert set(stopped.resources) == {"vm:vm-7", "usb:host-11/18a5:0302", "host:host-11"}
 
 
 def with_steps(approved: Plan, *steps: PlannedStep) -> Plan:
