@@ -129,9 +129,15 @@ class House:
         return str(state.get("name", ""))
 
     def prefect(self, method: str, path: str, **body: Any) -> httpx.Response:
-        """Call Prefect's own API, as anybody can who reaches it."""
+        """Call Prefect's own API, as anybody can who reaches it; its SQLite may be busy for a moment (503)."""
         url = lifecycle.status(self.home)["prefect"].url
-        return httpx.request(method, url + path, json=body if body or method == "POST" else None, timeout=60)
+        sent = body if body or method == "POST" else None
+        for _ in range(20):
+            answer = httpx.request(method, url + path, json=sent, timeout=60)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.1)
+        return answer
 
     def passgate(self, *words: str, person: str = "alice", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command line as that person."""

@@ -12,7 +12,7 @@ from typing import Any
 from passgate.engine.authority import ENGINE, Warrant, words
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Confirmation, NoUndo, Saw, Step, Systems
-from passgate.errors import PassgateError, RecordError, SupersededError, UnconfirmedError
+from passgate.errors import InputError, PassgateError, RecordError, RefusedError, SupersededError, UnconfirmedError
 from passgate.model.change import Event, EventType, JournalEntry, StepState
 from passgate.model.plan import Plan, PlannedStep
 
@@ -44,6 +44,8 @@ class Carrying:
     tokens: Mapping[str, int]
     sent: set[int] = field(default_factory=set)
     """Steps of which a mutating call went out; what a step that sent nothing finds is not its own to take back."""
+    begun: set[int] = field(default_factory=set)
+    """Steps whose intent this process recorded: of these it knows whether anything was sent."""
 
     async def step(self, planned: PlannedStep, attempt: Attempt) -> None:
         """Do one step, unless the journal says that it is done; raise what made this attempt fail.
@@ -57,8 +59,9 @@ class Carrying:
             self._record(planned, StepState.NOT_NEEDED, EventType.STEP_OUTCOME, saw=planned.before)
             return
         interrupted = entry.state is StepState.INTENT
-        if interrupted:
+        if interrupted and planned.index not in self.begun:
             self.sent.add(planned.index)  # nobody can say any more that nothing was sent
+        self.begun.add(planned.index)
         number = str(entry.attempts + 1)
         self._record(planned, StepState.INTENT, EventType.STEP_INTENT, attempt=True, data={"attempt": number})
         try:
@@ -93,7 +96,7 @@ class Carrying:
         """Look anew at the last effect of each kind, before going on after an interruption; say which is gone.
 
         What was approved is what runs: a VM that was powered off as planned and that somebody powered on meanwhile is
-        not the VM that the next step was approved for.
+        not the VM that the next step was approved for. Raises WorldError when it can't be looked at now.
         """
         begun = {
             planned.kind.partition(".")[0]: planned
@@ -104,12 +107,23 @@ class Carrying:
             if self._entry(planned.index).state is StepState.INTENT:
                 continue  # it may have gone out and undone what was before it; it looks for itself before it acts
             try:
-                await self._confirmed(self._step(planned), self._systems(planned.index), STILL_THERE)
-            except (RecordError, SupersededError):
-                raise
-            except PassgateError as error:
-                return f"{planned.title} was done, but does not hold any more after an interruption: {words(error)}"
+                seen = await self._still_there(self._step(planned), self._systems(planned.index))
+            except (InputError, RefusedError) as error:
+                seen = words(error)
+            if seen != Saw.YES:
+                return f"{planned.title} was done, but does not hold any more after an interruption: {seen}."
         return None
+
+    async def _still_there(self, step: Step, systems: Systems) -> str:
+        """Return YES, or what was seen instead for as long as an effect may take to show again."""
+        deadline = asyncio.get_running_loop().time() + STILL_THERE.total_seconds()
+        while True:
+            seen = await self.runtime.estate.in_thread(step.confirm, systems)
+            if seen.saw is Saw.YES:
+                return Saw.YES
+            if asyncio.get_running_loop().time() > deadline:
+                return seen.words
+            await asyncio.sleep(step.look_every.total_seconds() / 4)
 
     async def take_back(self) -> None:
         """Take back what was done, last first; the journal says of each step what became of it."""
@@ -165,11 +179,10 @@ class Carrying:
         await self.runtime.estate.in_thread(step.apply, systems)
         return await self._confirmed(step, systems)
 
-    async def _confirmed(self, step: Step, systems: Systems, patience: timedelta | None = None) -> Confirmation:
-        """Look until the effect is there or the patience, the step's own if none is given, is over."""
+    async def _confirmed(self, step: Step, systems: Systems) -> Confirmation:
+        """Look until the effect is there or the step's patience is over."""
         loop = asyncio.get_running_loop()
-        patience = patience or step.patience
-        deadline = loop.time() + patience.total_seconds()
+        deadline = loop.time() + step.patience.total_seconds()
         pause = FIRST_LOOK
         while True:
             try:
@@ -181,7 +194,7 @@ class Carrying:
             if seen.saw is Saw.YES:
                 return seen
             if loop.time() + pause > deadline:
-                waited = timedelta(seconds=round(patience.total_seconds()))
+                waited = timedelta(seconds=round(step.patience.total_seconds()))
                 raise UnconfirmedError(
                     f"{step.title}: no proof within {waited}. Last seen: {seen.words}.",
                     hint="The call itself was accepted; its effect was not seen." if step.mutates else "",

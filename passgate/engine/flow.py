@@ -32,7 +32,7 @@ from passgate.engine.filing import file_change
 from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime, current
 from passgate.engine.steps import Ask, Runbook
-from passgate.errors import ConflictError, InputError, PassgateError, RecordError, SupersededError
+from passgate.errors import ConflictError, InputError, PassgateError, RecordError, SupersededError, WorldError
 from passgate.model.change import Actor, Change, Door, Event, EventType, JournalEntry, State, StepState
 from passgate.model.plan import Plan, PlannedStep
 
@@ -164,12 +164,12 @@ async def _carry_out(runtime: Runtime, change: Change) -> Change:
     try:
         journal = runtime.store.journal(change.id)
         goes_on = any(entry.state is not StepState.PENDING for entry in journal)
-        if goes_on:
-            _told_of_waking(runtime, change, change.flow_run or "")
         # An entry that failed or was taken back says that a former process was on its way back: go on with that.
         failed = next((_why(one) for one in journal if one.state in _ON_THE_WAY_BACK), None)
-        if failed is None:
-            failed = (await carrying.lost() if goes_on else None) or await _forward(runtime, carrying)
+        if goes_on:
+            failed = failed or await _looked_anew(runtime, change, carrying)
+            _told_of_waking(runtime, change, change.flow_run or "")
+        failed = failed or await _forward(runtime, carrying)
         if failed is not None and change.terms is not None and change.terms.undo_on_failure:
             await _back(carrying)
         return await end(runtime, change, failed, tokens)
@@ -186,6 +186,19 @@ async def _leases(runtime: Runtime, change: Change, plan: Plan) -> dict[str, int
         except ConflictError as error:
             hold_up(runtime, change, error)
         suspended: Any = suspend_flow_run(key=f"{change.digest}:lease:{ring}", timeout=None)
+        await suspended
+        ring += 1
+
+
+async def _looked_anew(runtime: Runtime, change: Change, carrying: Carrying) -> str | None:
+    """Say what of the done steps is gone after an interruption; wait for a vCenter that can't be asked now."""
+    ring = 0
+    while True:
+        try:
+            return await carrying.lost()
+        except WorldError as error:
+            hold_up(runtime, change, error)
+        suspended: Any = suspend_flow_run(key=f"{change.digest}:look:{ring}", timeout=None)
         await suspended
         ring += 1
 
