@@ -13,7 +13,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +23,8 @@ from passgate.settings.load import load_config
 SERVICE, PREFECT = "service", "prefect"
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
+PORT_SECONDS = 15.0
+"""How long a killed server's port may take to be free again: its children may outlive it for a moment."""
 LOOK_EVERY = 0.05
 LOG_LINES = 8
 PREFECT_SETTINGS = {
@@ -60,7 +61,10 @@ def start(home: Path, content: Path, config: Path) -> dict[str, Process]:
     if settings.prefect_url is not None:
         (home / "prefect.url").write_text(settings.prefect_url, encoding="utf-8")
     elif not found[PREFECT].running:
-        port = settings.prefect_port or _former_or_free_port(settings.host, _text(home / "prefect.url"))
+        former = _text(home / "prefect.url")
+        # A service that still runs looks for Prefect at the former address only: that port is waited for.
+        patience = PORT_SECONDS if found[SERVICE].running else 0.0
+        port = settings.prefect_port or _former_or_free_port(settings.host, former, patience)
         (home / "prefect.url").write_text(f"http://{settings.host}:{port}/api", encoding="utf-8")
         _spawn(
             home,
@@ -187,16 +191,26 @@ def _beside(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _former_or_free_port(host: str, former: str) -> int:
-    """Return the port of the last time if it is free: a service that still runs looks for Prefect there."""
-    for port in (urlsplit(former).port or 0, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _former_or_free_port(host: str, former: str, patience: float) -> int:
+    """Return the port of the last time, if it is free by then, else any free one."""
+    wanted = urlsplit(former).port or 0
+    deadline = time.monotonic() + patience
+    while not _is_free(host, wanted) and time.monotonic() < deadline:
+        time.sleep(LOOK_EVERY)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, wanted if _is_free(host, wanted) else 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
             probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    raise WorldError(
-        f"No port is free on {host} for Prefect's server.", hint="Set prefect_port in config/service.yaml."
-    )
+        except OSError:
+            return False
+    return True
 
 
 def _file(home: Path, name: str) -> Path:
