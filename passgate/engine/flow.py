@@ -33,7 +33,7 @@ from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime, current
 from passgate.engine.steps import Ask, Runbook
 from passgate.errors import ConflictError, InputError, PassgateError, RecordError, SupersededError, WorldError
-from passgate.model.change import Actor, Change, Door, Event, EventType, JournalEntry, State, StepState
+from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
 from passgate.model.plan import Plan, PlannedStep
 
 RENEW_EVERY = 30.0
@@ -162,16 +162,14 @@ async def _carry_out(runtime: Runtime, change: Change) -> Change:
     carrying = Carrying(runtime, change.id, plan, tokens)
     keeping = asyncio.create_task(_keep_leases(runtime, change.id, tokens))
     try:
-        journal = runtime.store.journal(change.id)
-        goes_on = any(entry.state is not StepState.PENDING for entry in journal)
-        # An entry that failed or was taken back says that a former process was on its way back: go on with that.
-        failed = next((_why(one) for one in journal if one.state in _ON_THE_WAY_BACK), None)
-        if goes_on:
+        failed = carrying.why_on_the_way_back()
+        if any(entry.state is not StepState.PENDING for entry in runtime.store.journal(change.id)):
             failed = failed or await _looked_anew(runtime, change, carrying)
             _told_of_waking(runtime, change, change.flow_run or "")
         failed = failed or await _forward(runtime, carrying)
-        if failed is not None and change.terms is not None and change.terms.undo_on_failure:
-            await _back(carrying)
+        failed = failed or await carrying.give_back()
+        if failed is not None:
+            await _back(carrying, whole=change.terms is not None and change.terms.undo_on_failure)
         return await end(runtime, change, failed, tokens)
     finally:
         keeping.cancel()
@@ -203,13 +201,6 @@ async def _looked_anew(runtime: Runtime, change: Change, carrying: Carrying) -> 
         ring += 1
 
 
-def _why(entry: JournalEntry) -> str:
-    return f"{entry.title}: {entry.error}" if entry.error else f"{entry.title} failed."
-
-
-_ON_THE_WAY_BACK = frozenset({StepState.FAILED, StepState.REFUSED, StepState.UNDONE, StepState.UNKNOWN})
-
-
 async def _forward(runtime: Runtime, carrying: Carrying) -> str | None:
     """Do the steps in order, each as a Prefect task run named in plain words. Return why it can't go on, if so."""
     for planned in carrying.plan.steps:
@@ -239,11 +230,15 @@ def _task_of(runtime: Runtime, carrying: Carrying, planned: PlannedStep) -> Any:
     )
 
 
-async def _back(carrying: Carrying) -> None:
+async def _back(carrying: Carrying, *, whole: bool) -> None:
+    """Take back what was done, or, where policy leaves that as it is, what is temporary."""
     run: Any = task(carrying.take_back).with_options(
-        name="take-back", task_run_name="Take back what was done", cache_policy=NO_CACHE, persist_result=False
+        name="take-back",
+        task_run_name="Take back what was done" if whole else "Give back what is temporary",
+        cache_policy=NO_CACHE,
+        persist_result=False,
     )
-    await run()
+    await run(only_temporary=not whole)
 
 
 def _attempt_of(carrying: Carrying, planned: PlannedStep, delays: list[float]) -> Any:

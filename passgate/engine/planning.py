@@ -41,7 +41,8 @@ def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
                 before=effect.before,
                 after=effect.after,
                 impact=effect.impact if effect.needed else "",
-                undo=f"none: {undo.why}" if isinstance(undo, NoUndo) else undo.title,
+                undo=undo.words if isinstance(undo, NoUndo) else undo.title,
+                gate=item.gate if effect.needed else "",
             )
         )
         if effect.needed and item.mutates:
@@ -114,7 +115,7 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
 
 
 def _changed(old: PlannedStep, new: PlannedStep) -> Iterator[str]:
-    for name in ("title", "kind", "needed", "mutates", "before", "after", "impact", "undo"):
+    for name in ("title", "kind", "needed", "mutates", "before", "after", "impact", "undo", "gate"):
         if (was := getattr(old, name)) != (is_ := getattr(new, name)):
             yield f"{name} was {short(was)}, is {short(is_)}"
     then, today = dict(_leaves(old.fields)), dict(_leaves(new.fields))

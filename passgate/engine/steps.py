@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -22,8 +22,8 @@ from passgate.model.plan import CheckResult, Risk, Severity
 from passgate.model.usb import UsbSelector
 
 __all__ = [
-    "Ask", "Check", "Confirmation", "Effect", "NoUndo", "Reads", "Risk", "Runbook", "Saw", "Severity", "Step", "Steps",
-    "Systems", "UsbSelector", "VmName", "runbook",
+    "Ask", "Check", "Confirmation", "Effect", "NoUndo", "Reads", "Remedy", "Risk", "Runbook", "Saw", "Severity", "Step",
+    "Steps", "Systems", "Tell", "UsbSelector", "VmName", "runbook",
 ]  # fmt: skip
 
 
@@ -96,9 +96,27 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class NoUndo:
-    """Say why a step can't, or need not, be taken back."""
+    """Say why a step can't, or need not, be taken back.
+
+    `leaves` False says that nothing of the completed step stays, as after a reboot: such a step counts as taken back
+    once it is done, with `why` as the reason. One that failed or was cut off stays unknown all the same.
+    """
 
     why: str
+    leaves: bool = True
+
+    @property
+    def words(self) -> str:
+        """Return what the plan says of it."""
+        return f"none: {self.why}" if self.leaves else f"none needed: {self.why}"
+
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+"""Report words, and facts for the evidence, in the thread of the change that is carried out."""
+
+
+def tell_nobody(words: str, facts: Mapping[str, Any]) -> None:
+    """Drop what a step reports where no change is carried out."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +124,14 @@ class Systems:
     """Hand a step the systems that it acts on.
 
     Every mutating method of these asks the engine for authority before it sends anything; with systems that were made
-    for reading it is always refused.
+    for reading it is always refused. `tell` is for steps that only look and have news while they do: what it is given
+    is recorded in the ledger and shown in the change's thread and in `passgate watch`.
     """
 
     vsphere: VSphere
     shell: HostShell
     guest: Guest
+    tell: Tell = tell_nobody
 
 
 class Step(ABC):
@@ -119,6 +139,14 @@ class Step(ABC):
 
     `attempts` bounds the tries of `apply`, on errors that are safe to repeat. `patience` is how long `confirm` may say
     no or unknown before the attempt counts as failed, looked at every `look_every`.
+
+    `gate` names a second gate right before the step, `host-reboot` or `guest-reboot`: where policy has terms for it,
+    the run waits there for decisions of their own; where it has none, the plan's approval covers the step.
+
+    `temporary` says that what the step did is given back on every end, also where policy leaves failed changes as they
+    are. The runbook yields the step that ends it, equal to `undo()`, as its last act; when the change fails before, or
+    the runbook yields none, the engine takes it back. That ending step's own undo says whether it must be entered again
+    to take back what lies between (a `Step`), or not (`NoUndo(..., leaves=False)`).
     """
 
     attempts: ClassVar[int] = 4
@@ -127,6 +155,8 @@ class Step(ABC):
     mutates: ClassVar[bool] = True
     in_guest: ClassVar[bool] = False
     """Whether `confirm` looks into the guest itself: what it sees is the guest's proof, and told as such."""
+    gate: ClassVar[str] = ""
+    temporary: ClassVar[bool] = False
 
     @classmethod
     def kind(cls) -> str:
@@ -163,6 +193,20 @@ class Step(ABC):
     def from_fields(cls, fields: dict[str, Any]) -> Step:
         """Make the step again from what `fields` returned."""
         return TypeAdapter(cls).validate_python(fields)
+
+
+class Remedy(Step):
+    """A step that is carried out only if all is not well without it, such as adding a device once more.
+
+    It is judged when its turn comes: if `well` says yes within the step's patience, the journal says `not needed` with
+    what was seen. On paper it always has something to do, so title, before and after say that it is conditional, and
+    `effect` leaves the inventory as it is either way. A remedy with a gate that policy has no terms for is not carried
+    out; the steps after it judge what that means.
+    """
+
+    @abstractmethod
+    def well(self, systems: Systems) -> Confirmation:
+        """Read the world anew and say whether this remedy can be spared."""
 
 
 class Check(ABC):

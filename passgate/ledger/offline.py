@@ -353,7 +353,7 @@ class Story:
             if told.state != "applying":
                 return f"a step was begun while the change was {told.state}: nobody had allowed it"
             self.open_intents[place] = (int(event["seq"]), str(data.get("title", "")))
-        elif place not in self.open_intents and data.get("state") != "not needed":
+        elif place not in self.open_intents and data.get("state") != "not needed" and data.get("undo") != "none":
             return "a step has an outcome, but nobody said before that it would be done"
         elif data.get("state") != "intent":
             # A failed attempt that will be tried again leaves the intent open.
@@ -377,6 +377,7 @@ def plan_words(plan: dict[str, Any]) -> str:
         lines += [f"   now: {step['before']}", *([f"   then: {step['after']}"] if step["needed"] else [])]
         lines += [f"   impact: {step['impact']}"] if step["impact"] else []
         lines += [f"   to take it back: {step['undo']}"] if step["undo"] else []
+        lines += [f"   gate before it, where policy has terms for it: {step['gate']}"] if step.get("gate") else []
     return "\n".join(lines) + "\n"
 
 
@@ -388,7 +389,11 @@ def plan_digest(plan: dict[str, Any]) -> str:
         "target": plan["target"],
         "resources": sorted(plan["resources"]),
         "warnings": sorted(check["code"] for check in plan["checks"] if not check["met"]),
-        "steps": [{key: value for key, value in step.items() if key != "index"} for step in plan["steps"]],
+        # A step without a gate means what it meant before there were gates.
+        "steps": [
+            {key: value for key, value in step.items() if key != "index" and (key != "gate" or value)}
+            for step in plan["steps"]
+        ],
         "impact": plan["impact"],
     }
     return "sha256:" + hashlib.sha256(plain(meaning)).hexdigest()

@@ -149,6 +149,7 @@ class EventType(StrEnum):
     STEP_INTENT = "step.intent"
     STEP_ATTEMPT_FAILED = "step.attempt_failed"
     STEP_OUTCOME = "step.outcome"
+    NOTICED = "step.noticed"
     UNDO_INTENT = "undo.intent"
     UNDO_OUTCOME = "undo.outcome"
     LEASE = "lease.changed"

@@ -44,6 +44,7 @@ class PlannedStep(Frozen):
 
     `kind` is `module.Class` under tasks/ (`power.Off`), `fields` its arguments as JSON. `before`, `after` and `impact`
     are the words that people approve. `needed` False means that nothing has to be done, and `before` says why.
+    `gate` names a second gate right before a step that is needed (`host-reboot`).
     """
 
     index: int
@@ -56,6 +57,15 @@ class PlannedStep(Frozen):
     after: str
     impact: str = ""
     undo: str = ""
+    gate: str = ""
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """Return what a decision on this step is bound to; its place follows from the order of steps.
+
+        A step without a gate means what it meant before there were gates, so that older plans keep their digests.
+        """
+        return self.model_dump(mode="json", exclude={"index"} if self.gate else {"index", "gate"})
 
 
 class Plan(Frozen):
@@ -85,7 +95,7 @@ class Plan(Frozen):
             "target": self.target,
             "resources": sorted(self.resources),
             "warnings": sorted(check.code for check in self.checks if not check.met),
-            "steps": [step.model_dump(mode="json", exclude={"index"}) for step in self.steps],
+            "steps": [step.meaning for step in self.steps],
             "impact": list(self.impact),
         }
         return "sha256:" + hashlib.sha256(rfc8785.dumps(meaning)).hexdigest()

@@ -399,9 +399,10 @@ class Store:
 
     # The ledger
 
-    def append(self, event: Event) -> RecordedEvent:
+    def append(self, event: Event, *, tokens: Mapping[str, int] | None = None) -> RecordedEvent:
         """Record an event that changes no state of ours."""
         with self._writing() as write:
+            _require_current(write.connection, event.change, tokens)
             return write.append(event)
 
     def events(self, after: int = 0, change: str | None = None, limit: int = 500) -> tuple[RecordedEvent, ...]:

@@ -103,6 +103,10 @@ def _step_ends(it: Told) -> str:
     return f"{MARKS[state]}{_step_name(it)}: {words}.{_seen(it)}{error}"
 
 
+def _noticed(it: Told) -> str:
+    return f"👀 {safe(it.event.data.get('saw') or '', 1500)}"
+
+
 def _undo_begins(it: Told) -> str:
     how = safe(it.event.data.get("undo") or "", 200)
     return f"⏪ Taking back: {_step_name(it)}{f'. {how}' if how else ''}"
@@ -150,6 +154,7 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
     EventType.STEP_INTENT: _step_begins,
     EventType.STEP_ATTEMPT_FAILED: _attempt_failed,
     EventType.STEP_OUTCOME: _step_ends,
+    EventType.NOTICED: _noticed,
     EventType.UNDO_INTENT: _undo_begins,
     EventType.UNDO_OUTCOME: _undo_ends,
     EventType.REFUSED: _refused,

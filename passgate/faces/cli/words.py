@@ -103,6 +103,7 @@ EVENTS = {
     "step.intent": "{title}{again} ...",
     "step.attempt_failed": "{title}: attempt {attempt} failed{about}{next_try}",
     "step.outcome": "{title}: {state}{seen}",
+    "step.noticed": "noticed{about}",
     "undo.intent": "taking back '{title}': {undo} ...",
     "undo.outcome": "taking back '{title}': {state}{seen}",
     "run.resumed": "resumed{about}",
