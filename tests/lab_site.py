@@ -84,6 +84,14 @@ class LabControl:
         """Start or stop a service of a host; a shell whose `TSM-SSH` does not run refuses connections."""
         return self.post("/service", host=host, service=service, running=running)
 
+    def policy(self, host: str, service: str, policy: str) -> Json:
+        """Set when a service of a host starts by itself: on, automatic, off."""
+        return self.post("/service", host=host, service=service, policy=policy)
+
+    def extra(self, vm: str, key: str, value: str | None) -> Json:
+        """Set a line of a VM's extra configuration; None removes it."""
+        return self.post("/extra", vm=vm, key=key, value=value)
+
     def set_vm(self, vm: str, **fields: Any) -> Json:
         """Set power, question, template, fault_tolerance ... of a VM, as somebody else's change would."""
         return self.post("/vm", vm=vm, **fields)

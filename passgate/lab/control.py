@@ -7,7 +7,10 @@
     POST /unplug       {"host", "path"}                  pull a USB device out
     POST /plug         {"host", "path", ...}             put one back (into another port with "to"), or a new one in
     POST /arbitrator   {"host", "running", "autostart"}
-    POST /service      {"host", "service", "running"}    TSM-SSH not running: the shell refuses connections
+    POST /service      {"host", "service", "running", "policy"}  TSM-SSH not running: the shell refuses connections
+    POST /extra        {"vm", "key", "value"}            set a line of the VM's extra configuration; null removes it
+    POST /file         {"path", "text"}                  put a file on the datastore, in place of the one that is there
+    GET  /files        the files that were put beside those of the VMs, and the text of each VM's VMX file
     POST /host         {"host", ...}                     set maintenance, connection, version, dpm, name
     POST /cluster      {"dpm"}                           let DRS power idle hosts off
     POST /clock        {"seconds"}                       let vCenter's clock be so far ahead (or behind)
@@ -47,6 +50,7 @@ from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualUsb
 from passgate.lab.inventory_seed import seeded_world
 from passgate.lab.slack import ActError, SlackServer
 from passgate.lab.vcenter import VCenterServer
+from passgate.lab.vmfs import written
 from passgate.lab.world import World
 
 Json = dict[str, Any]
@@ -126,9 +130,38 @@ class Control:
         """Start or stop a host's service."""
         with self._world.lock:
             service = self._world.host(asked["host"]).services[asked["service"]]
-            service.running = bool(asked["running"])
+            service.running = bool(asked.get("running", service.running))
+            service.policy = str(asked.get("policy", service.policy))
             self._world.changed()
-        return {"running": service.running}
+        return {"running": service.running, "policy": service.policy}
+
+    def extra(self, asked: Json) -> Json:
+        """Set a line of a VM's extra configuration, as somebody else's change would."""
+        vm = self._world.vm(asked["vm"])
+        with self._world.lock:
+            vm.extra_config.pop(asked["key"], None)
+            if asked["value"] is not None:
+                vm.extra_config[asked["key"]] = str(asked["value"])
+            vm.vmx_file = None
+            self._world.touch(vm)
+            return _vm_state(self._world, vm)
+
+    def file(self, asked: Json) -> Json:
+        """Put a file on the datastore, as somebody at the shell could."""
+        with self._world.lock:
+            if not self._world.datastore.write(asked["path"], str(asked["text"]).encode()):
+                raise LookupError(f"No folder of the datastore takes {asked['path']}.")
+            self._world.changed()
+        return {}
+
+    def files(self, _: Json) -> Json:
+        """Return the names of the datastore's other files, and each VM's VMX file."""
+        with self._world.lock:
+            text = {vm.name: written(vm) if vm.vmx_file is None else vm.vmx_file for vm in self._world.vms}
+            return {
+                "others": self._world.datastore.names(),
+                "vmx": {name: content.decode("utf-8", "replace") for name, content in text.items()},
+            }
 
     def vm(self, asked: Json) -> Json:
         """Set fields of a VM, as somebody else's change would."""
@@ -180,6 +213,7 @@ class Control:
             vm.uuid, vm.instance_uuid = _numbered(model.uuid, number), _numbered(model.instance_uuid, number)
             vm.devices = [copy.copy(one) for one in model.devices if not isinstance(one, VirtualUsb)]
             vm.extra_config, vm.recent_tasks = dict(model.extra_config), []
+            vm.vmx_file, vm.log = None, []
             vm.host = world.host(asked["host"]) if "host" in asked else model.host
             world.vms.append(vm)
             world.touch(vm)
@@ -215,6 +249,7 @@ class Control:
             world.vms[:] = [vms[vm.ref] for vm in fresh.vms]
             world.dpm, world.clock_ahead = fresh.dpm, fresh.clock_ahead
             self._pulled.clear()
+            world.datastore.clear()
             world.mutations.clear()
             world.clear_faults()
             world.changed()
@@ -233,13 +268,14 @@ class ControlServer:
             Route("/state", self._serve(control.state)),
             Route("/mutations", self._serve(control.mutations)),
             Route("/calls", self._serve(control.calls)),
+            Route("/files", self._serve(control.files)),
             Route("/slack/{act}", self._serve(control.slack), methods=["POST"]),
             *(
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
                     control.host, control.cluster, control.clock, control.expire,
-                    control.rename_vm, control.add_vm, control.reset,
+                    control.rename_vm, control.add_vm, control.reset, control.extra, control.file,
                 )
             ),
         ]  # fmt: skip
@@ -313,6 +349,7 @@ def _vm_state(world: World, vm: LabVm) -> Json:
         "tools_running": world.tools_running(vm),
         "hardware_version": vm.hardware_version,
         "controllers": [one.kind for one in vm.devices if one.kind in {"xhci", "ehci"}],
+        "extra": dict(sorted(vm.extra_config.items())),
         "usb": [
             {
                 "key": entry.key,
@@ -334,5 +371,6 @@ def _host_state(world: World, host: LabHost) -> Json:
         "name": host.name,
         "arbitrator": "running" if host.arbitrator_running else "stopped",
         "autostart": host.arbitrator_autostart,
+        "services": {one.key: [one.running, one.policy] for one in host.services.values()},
         "usb": [{**_usb_state(one), "used_by": users.get(id(one))} for one in host.usb],
     }

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from paramiko import common as ssh
 
 from passgate.lab.esxi_commands import HostTools
-from passgate.lab.esxi_shell import Output, run
+from passgate.lab.esxi_shell import Output
 from passgate.lab.hardware import LabHost
 from passgate.lab.world import Fault, World
 
@@ -25,6 +25,9 @@ USER = "root"
 CONNECT, EXEC = "ssh:connect", "ssh:exec"
 """Methods for injected faults: a connection, and a command line. Faults are those of `hardware.Fault`, and `Truncate`
 (half of the answer), `exit N` (that status, nothing done); any other name is status 1 with the fault's message."""
+
+STDIN_TIME = 20.0
+"""Seconds that a command waits for its standard input to go on."""
 
 LOG = logging.getLogger(__name__)
 # paramiko tells of each client that went away with a traceback; that is no news in a lab whose clients are cut off.
@@ -193,17 +196,27 @@ class _Session(paramiko.ServerInterface):
             if fault.fault == "Disconnect":
                 self._transport.close()
                 return
-        said = _instead(fault) or run(line, HostTools(shell.world, shell.host, USER).all())
+        said = _instead(fault) or HostTools(shell.world, shell.host, USER).run(line, lambda: _sent(channel))
         if fault and fault.fault == "DisconnectAfter":
             self._transport.close()
             return
         if fault and fault.fault == "Truncate":
             said = Output(said.out[: len(said.out) // 2], said.err, said.status)
         with suppress(OSError, EOFError, paramiko.SSHException):  # a client that went away misses nothing
-            channel.sendall(said.out.encode())
+            channel.sendall(said.out.encode("utf-8", "surrogateescape"))
             channel.sendall_stderr(said.err.encode())
             channel.send_exit_status(said.status)
             channel.close()
+
+
+def _sent(channel: paramiko.Channel) -> str:
+    """Return all that the client sends until it closes its side."""
+    gathered = bytearray()
+    with suppress(OSError):  # nobody sends any more: what was sent is all
+        channel.settimeout(STDIN_TIME)
+        while part := channel.recv(65536):
+            gathered += part
+    return gathered.decode("utf-8", "surrogateescape")
 
 
 def _instead(fault: Fault | None) -> Output | None:

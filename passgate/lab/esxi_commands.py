@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from passgate.lab import esxi_output
-from passgate.lab.esxi_shell import Output, Tool
+from passgate.lab import esxi_output, smartcards
+from passgate.lab.esxi_files import FileTools
+from passgate.lab.esxi_shell import Output, Tool, run
 from passgate.lab.hardware import HostUsb, LabHost
 from passgate.lab.world import World
 
@@ -25,6 +26,7 @@ class HostTools:
         self._world = world
         self._host = host
         self._user = user
+        self._files = FileTools(world, host, self._record)
         self._esxcli: dict[str, Callable[[list[str], str], Output]] = {
             "hardware usb passthrough device list": self._passthrough_list,
             "hardware usb passthrough device enable": lambda words, _: self._passthrough_set(words, enable=True),
@@ -34,9 +36,14 @@ class HostTools:
             "storage core device list": self._disks,
         }
 
+    def run(self, line: str, stdin: Callable[[], str] = str) -> Output:
+        """Run a command line with these tools; `stdin` is asked for what a client sends, by what reads it."""
+        return run(line, self.all(), write=self._files.write, stdin=stdin)
+
     def all(self) -> dict[str, Tool]:
         """Return the tools by the names under which a shell finds them."""
         return {
+            **self._files.all(),
             "lsusb": self._lsusb,
             "lspci": self._lspci,
             "esxcli": self._run_esxcli,
@@ -71,7 +78,7 @@ class HostTools:
         return Output(show(self._usb()))
 
     def _passthrough_rows(self) -> list[esxi_output.Row]:
-        """Return what the arbitrator may offer; hubs, keyboards and the boot device are filtered by their class."""
+        """Return what the arbitrator may offer; hubs, keyboards and the boot device are filtered, and kept readers."""
         with self._world.lock:
             running = self._host.arbitrator_running
             return [
@@ -85,7 +92,7 @@ class HostTools:
                     "Name": one.name,
                 }
                 for one in self._host.usb
-                if one.offered
+                if one.offered and not smartcards.is_kept(self._host, one)
             ]
 
     def _passthrough_list(self, _: list[str], formatter: str) -> Output:

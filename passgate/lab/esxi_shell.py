@@ -1,6 +1,7 @@
 """Read a command line as ESXi's ash does, as far as operators' one-liners go: lists, pipes, quotes, redirections.
 
-No variables but `$?`, no subshells and no files: a line that needs more gets a syntax error, as ash gives it.
+No variables but `$?` and no subshells: a line that needs more gets a syntax error, as ash gives it. Output can go into
+files where the caller says how; text is UTF-8 with surrogates for what is not, so that bytes survive.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 _TOKEN = re.compile(
     r"""\s*(?:
     (?P<operator>\|\||&&|[;|])
-    |(?P<redirection>[12]?>\s*(?:&[12]|[^\s;|&<>()]+))
+    |(?P<redirection>[12]?>\s*(?:&[12]|(?:'[^']*'|[^\s;|&<>()'"])+))
     |(?P<word>(?:'[^']*'|"(?:\\.|\$\?|[^"\\$`])*"|\\.|\$\?|[^\s;|&'"\\<>()$`])+)
     )""",
     re.VERBOSE | re.DOTALL,
@@ -34,14 +35,40 @@ Tool = Callable[[list[str], str], Output]
 """One command: its arguments and its standard input, to what it says."""
 
 
+Write = Callable[[str, str], bool]
+"""Put text into the file of that path, in place of what is there; False where that is not possible."""
+
+
+def _nowhere(_path: str, _text: str) -> bool:
+    return False
+
+
+def _no_input() -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Hold what a line reads from and writes to beside its pipes."""
+
+    write: Write = _nowhere
+    stdin: Callable[[], str] = _no_input
+
+
 @dataclass(frozen=True)
 class _Command:
     words: tuple[str, ...]
     redirections: tuple[str, ...]
 
 
-def run(line: str, tools: Mapping[str, Tool]) -> Output:
-    """Run a command line with these tools and return all that it wrote."""
+def run(
+    line: str, tools: Mapping[str, Tool], *, write: Write = _nowhere, stdin: Callable[[], str] = _no_input
+) -> Output:
+    """Run a command line with these tools and return all that it wrote.
+
+    `write` carries redirections into files out; `stdin` is asked for the standard input by a `cat` without a file.
+    """
+    files = _Files(write, stdin)
     try:
         steps = _parse(line)
     except ValueError as error:
@@ -50,7 +77,7 @@ def run(line: str, tools: Mapping[str, Tool]) -> Output:
     for joint, pipeline in steps:
         if (joint == "&&" and status) or (joint == "||" and not status):
             continue
-        said = _run_pipeline(pipeline, tools, status)
+        said = _run_pipeline(pipeline, tools, status, files)
         out, err, status = out + said.out, err + said.err, said.status
     return Output(out, err, status)
 
@@ -68,7 +95,7 @@ def _parse(line: str) -> list[tuple[str, list[_Command]]]:
         if token["word"] is not None:
             words.append(token["word"])
         elif token["redirection"] is not None:
-            redirections.append(re.sub(r"\s", "", token["redirection"]))
+            redirections.append(re.sub(r">\s+", ">", token["redirection"]))
         else:
             if not words:
                 raise ValueError(f'unexpected "{token["operator"]}"')
@@ -84,18 +111,20 @@ def _parse(line: str) -> list[tuple[str, list[_Command]]]:
     return steps
 
 
-def _run_pipeline(pipeline: list[_Command], tools: Mapping[str, Tool], status: int) -> Output:
+def _run_pipeline(pipeline: list[_Command], tools: Mapping[str, Tool], status: int, files: _Files) -> Output:
     said, err = Output(), ""
-    for command in pipeline:
+    for number, command in enumerate(pipeline):
         name, *arguments = [_expand(word, status) for word in command.words]
+        if number == 0 and name == "cat" and not arguments:
+            said = Output(files.stdin())
         tool = tools.get(name)
         said = tool(arguments, said.out) if tool else Output("", f"sh: {name}: not found\n", _NOT_FOUND)
-        said = _redirect(said, command.redirections)
+        said = _redirect(said, command.redirections, files)
         err += said.err
     return Output(said.out, err, said.status)
 
 
-def _redirect(said: Output, redirections: tuple[str, ...]) -> Output:
+def _redirect(said: Output, redirections: tuple[str, ...], files: _Files) -> Output:
     for one in redirections:
         source, target = ("2", one[2:]) if one.startswith("2") else ("1", one.lstrip("1")[1:])
         if target == "/dev/null":
@@ -104,8 +133,10 @@ def _redirect(said: Output, redirections: tuple[str, ...]) -> Output:
             said = Output(said.out + said.err, "", said.status)
         elif target == "&2" and source == "1":
             said = Output("", said.err + said.out, said.status)
-        else:
+        elif source == "2" or not files.write(_expand(target, 0), said.out):
             return Output("", said.err + f"sh: can't create {target}: Operation not permitted\n", 1)
+        else:
+            said = Output("", said.err, said.status)
     return said
 
 

@@ -47,7 +47,7 @@ class HostUsb:
     families: tuple[str, ...] = ()
     speeds: tuple[str, ...] = ("high",)
     offered: bool = True
-    """False for what the arbitrator filters: hubs, keyboards, the boot device."""
+    """False for what the arbitrator always filters: hubs, keyboards, the boot device (readers: `smartcards`)."""
     boot: bool = False
     passthrough: bool = True
     """What `esxcli hardware usb passthrough device enable|disable` sets."""
@@ -180,6 +180,10 @@ class LabVm:
     question: str | None = None
     connection: str = "connected"
     annotation: str = ""
+    vmx_file: bytes | None = None
+    """What somebody wrote into the VMX file over hostd's own text; None: nothing."""
+    log: list[str] = field(default_factory=list)
+    """Lines of vmware.log that the lab writes."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Property path -> fault that vCenter answers in its place; an empty fault leaves it unset, without a reason."""
 

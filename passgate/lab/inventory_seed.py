@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from passgate.lab.hardware import HostService, HostUsb, LabHost, LabVm, PciFunction, VirtualDevice, VirtualUsb
+from passgate.lab.smartcards import DAEMON, is_reader
 from passgate.lab.world import World
 from passgate.settings.shape import LabWorld
 
@@ -56,7 +57,13 @@ def _host(index: int, usb: list[HostUsb], *, arbitrator: bool) -> LabHost:
         arbitrator_autostart=arbitrator,
         usb=usb,
         pci=list(_PCI),
-        services={key: HostService(key, label, running, policy) for key, label, running, policy in _SERVICES},
+        services={
+            # Where a reader is plugged in, people log in to the host with smart cards.
+            key: HostService(key, label, running=True, policy="on")
+            if key == DAEMON and any(map(is_reader, usb))
+            else HostService(key, label, running, policy)
+            for key, label, running, policy in _SERVICES
+        },
         boot_time=datetime.now(UTC) - timedelta(days=30),
     )
 
@@ -84,7 +91,7 @@ def _usb() -> tuple[list[HostUsb], list[HostUsb], list[HostUsb]]:
         [
             HostUsb(0x18A5, 0x0302, "Verbatim STORE N GO", "0/1/3", "07B5120FE6D7C8B9", 1, 2, storage),
             HostUsb(
-                0x076B, 0x3031, "OmniKey CardMan 3121", "0/1/4", None, 1, 3, ("smart_card",), ("full",), offered=False
+                0x076B, 0x3031, "OmniKey CardMan 3121", "0/1/4", None, 1, 3, ("smart_card",), ("full",)
             ),
         ],
     )  # fmt: skip

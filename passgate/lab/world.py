@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from passgate.lab import smartcards
 from passgate.lab.hardware import (
     Fault,
     HostUsb,
@@ -30,6 +31,7 @@ from passgate.lab.hardware import (
     matches,
     stamp,
 )
+from passgate.lab.vmfs import Datastore
 from passgate.settings.shape import LabWorld
 
 __all__ = ["Fault", "HostUsb", "LabHost", "LabVm", "Mutation", "Offer", "Refusal", "Task", "VirtualUsb", "World"]
@@ -56,6 +58,7 @@ class World:
         self.version = 0
         self.hosts = list(hosts)
         self.vms = list(vms)
+        self.datastore = Datastore(lambda: self.vms)
         self.tasks: dict[str, Task] = {}
         self.mutations: list[Mutation] = []
         self.dpm = False
@@ -134,7 +137,11 @@ class World:
             if not host.arbitrator_running:
                 return []
             users = {id(entry.device): vm for vm in self.vms for entry in vm.usb if entry.device}
-            return [Offer(one, users.get(id(one))) for one in host.usb if one.offered and one.passthrough]
+            return [
+                Offer(one, users.get(id(one)))
+                for one in host.usb
+                if one.offered and one.passthrough and not smartcards.is_kept(host, one)
+            ]
 
     def is_connected(self, entry: VirtualUsb) -> bool:
         """Say whether the VM has the device of this entry now."""
@@ -220,6 +227,8 @@ class World:
             and host.arbitrator_running
             and device.offered
             and device.passthrough
+            and not smartcards.is_kept(host, device)
+            and (smartcards.allows(vm) or not smartcards.is_reader(device))
             and matches(entry.pattern, device, host)
             and vm.controller_takes(entry, device)
         )
@@ -233,12 +242,28 @@ class World:
         with self.lock:
             resumed = vm.power == "suspended"
             vm.power = power
+            vm.vmx_file = None  # hostd writes its own view
             if power == "poweredOn":
                 vm.boot_time = datetime.now(UTC)
                 vm.ready_at = time.monotonic() + (0.0 if resumed else self.settings.boot_seconds)
                 for entry in vm.usb:
                     entry.lost = False
+                self._tell_of_readers(vm)
                 self.after(self.settings.boot_seconds, lambda: None)
+            self.changed()
+
+    def _tell_of_readers(self, vm: LabVm) -> None:
+        """Write into vmware.log what a VM gets that wants a smart-card reader but was not told to take one."""
+        wanted = [one for one in vm.host.usb if any(matches(entry.pattern, one, vm.host) for entry in vm.usb)]
+        if any(smartcards.is_reader(one) for one in wanted) and not smartcards.allows(vm):
+            vm.log.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}| vmx| I125: {smartcards.SYMPTOM}")
+
+    def start_services_of_boot(self, host: LabHost) -> None:
+        """Let the host's services and arbitrator be as they are after a boot: by their policies alone."""
+        with self.lock:
+            for service in host.services.values():
+                service.running = service.policy != "off"
+            host.arbitrator_running = host.arbitrator_autostart
             self.changed()
 
     def reboot_guest(self, vm: LabVm) -> None:

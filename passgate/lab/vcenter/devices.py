@@ -8,7 +8,7 @@ from pyVmomi import vim
 
 from passgate.lab.hardware import HostUsb, LabVm, VirtualDevice, VirtualUsb
 from passgate.lab.vcenter.faults import made
-from passgate.lab.vcenter.inventory import DATASTORE
+from passgate.lab.vmfs import DATASTORE
 from passgate.lab.world import World
 
 _D = vim.vm.device

@@ -8,11 +8,11 @@ from pyVmomi import vim
 
 from passgate.lab.vcenter.faults import made
 from passgate.lab.vcenter.served import Served, refs
+from passgate.lab.vmfs import DATASTORE
 
 GREEN = "green"
 SIZE = 2_199_023_255_552
 FREE = 1_099_511_627_776
-DATASTORE = "datastore1"
 _VOLUME = "ds:///vmfs/volumes/65a1c0de-5eed1ab0-0001-000c29000001/"
 
 

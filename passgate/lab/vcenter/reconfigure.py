@@ -29,6 +29,8 @@ _KEYS: tuple[tuple[Any, int], ...] = (
 )
 _OTHER_KEYS = 50000
 _FIRST_USB = 41000
+_ONLY_WHILE_OFF = ("usb.generic.", "usb.quirks.")
+"""Options that need a VM that is off (KB 323394; reference 1.7)."""
 
 
 def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
@@ -41,6 +43,8 @@ def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
         raise _bad_power(vm)
     if vm.power != "poweredOff" and (spec.numCPUs or spec.memoryMB):
         raise _bad_power(vm)
+    if vm.power != "poweredOff" and any(one.key.lower().startswith(_ONLY_WHILE_OFF) for one in spec.extraConfig):
+        raise _bad_power(vm)
     devices = _Devices(world, vm)
     devices.apply(spec.deviceChange)
     vm.devices = devices.devices
@@ -48,10 +52,12 @@ def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
     vm.annotation = vm.annotation if spec.annotation is None else spec.annotation
     vm.cpus, vm.memory_mb = spec.numCPUs or vm.cpus, spec.memoryMB or vm.memory_mb
     for option in spec.extraConfig:
+        known = next((key for key in vm.extra_config if key.lower() == option.key.lower()), option.key)
         if option.value in {"", None}:
-            vm.extra_config.pop(option.key, None)
+            vm.extra_config.pop(known, None)
         else:
-            vm.extra_config[option.key] = str(option.value)
+            vm.extra_config[known] = str(option.value)
+    vm.vmx_file = None  # hostd writes its own view; what nobody reloaded is lost
     world.touch(vm)
 
 

@@ -10,8 +10,9 @@ from pyVmomi import vim
 from passgate.lab.hardware import LabVm
 from passgate.lab.vcenter.devices import hardware, mac
 from passgate.lab.vcenter.faults import made
-from passgate.lab.vcenter.inventory import DATASTORE, GREEN
+from passgate.lab.vcenter.inventory import GREEN
 from passgate.lab.vcenter.views import escaped
+from passgate.lab.vmfs import DATASTORE, vmx_path
 from passgate.lab.world import World
 
 _MADE = datetime(2024, 5, 1, 8, 0, tzinfo=UTC)
@@ -21,11 +22,6 @@ _TOOLS_BUILD = "12389"
 def version(vm: LabVm) -> str:
     """Return the hardware version as vSphere writes it."""
     return f"vmx-{vm.hardware_version:02d}"
-
-
-def vmx_path(vm: LabVm) -> str:
-    """Return the path of the configuration file; named by id, because names may hold anything."""
-    return f"[{DATASTORE}] {vm.ref}/{vm.ref}.vmx"
 
 
 def config(world: World, vm: LabVm) -> Any:
