@@ -120,6 +120,10 @@ class LabControl:
         """Act in the Slack workspace: click, say, state, faults."""
         return self.post(f"/slack/{act}", **asked)
 
+    def guest(self, vm: str, path: str, act: str, **how: Any) -> Json:
+        """Act inside a guest on the disk at that path: mount, unmount, hold, let-go (passgate.lab.guest_control)."""
+        return self.post("/guest", vm=vm, path=path, act=act, **how)
+
     def expire_sessions(self) -> None:
         """Let all vCenter sessions expire: their next call is refused as not logged in."""
         self.post("/expire")

@@ -15,6 +15,7 @@
     POST /cluster      {"dpm"}                           let DRS power idle hosts off
     POST /clock        {"seconds"}                       let vCenter's clock be so far ahead (or behind)
     POST /vm           {"vm", ...}                       set power, question, template and the like
+    POST /guest        {"vm", "path", "act", ...}        act inside a guest: see guest_control.py
     POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
     POST /expire       {}                                let all vCenter sessions expire
@@ -46,6 +47,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from passgate.lab import guest_control
 from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualUsb
 from passgate.lab.inventory_seed import seeded_world
 from passgate.lab.slack import ActError, SlackServer
@@ -56,8 +58,8 @@ from passgate.lab.world import World
 Json = dict[str, Any]
 START_TIME = 10.0
 VM_FIELDS = frozenset({
-    "annotation", "connection", "fault_tolerance", "hardware_version", "power", "question", "template",
-    "tools_installed",
+    "annotation", "blind", "connection", "cpu_hot_add", "fault_tolerance", "hardware_version", "hot_add", "hot_remove",
+    "memory_hot_add", "power", "question", "template", "tools_installed",
 })  # fmt: skip
 HOST_FIELDS = frozenset({"connection", "dpm", "maintenance", "name", "version"})
 """What POST /vm and POST /host may set."""
@@ -78,6 +80,7 @@ class Control:
         with world.lock:
             return {
                 "version": world.version,
+                "pulled": [asdict(one) for one in world.pulled],
                 "vms": [_vm_state(world, vm) for vm in world.vms],
                 "hosts": [_host_state(world, host) for host in world.hosts],
             }
@@ -194,6 +197,14 @@ class Control:
         self._world.clock_ahead = timedelta(seconds=float(asked["seconds"]))
         return {}
 
+    def guest(self, asked: Json) -> Json:
+        """Act inside a guest as somebody who works there."""
+        with self._world.lock:
+            vm = self._world.vm(asked["vm"])
+            guest_control.act(vm, self._world.guest_device(vm, asked["path"]), asked)
+            self._world.changed()
+            return _vm_state(self._world, vm)
+
     def rename_vm(self, asked: Json) -> Json:
         """Give a VM another name."""
         vm = self._world.vm(asked["vm"])
@@ -214,6 +225,7 @@ class Control:
             vm.devices = [copy.copy(one) for one in model.devices if not isinstance(one, VirtualUsb)]
             vm.extra_config, vm.recent_tasks = dict(model.extra_config), []
             vm.vmx_file, vm.log = None, []
+            vm.guest_devices, vm.missed_once = {}, set()
             vm.host = world.host(asked["host"]) if "host" in asked else model.host
             world.vms.append(vm)
             world.touch(vm)
@@ -251,6 +263,7 @@ class Control:
             self._pulled.clear()
             world.datastore.clear()
             world.mutations.clear()
+            world.pulled.clear()
             world.clear_faults()
             world.changed()
         self._slack.clear_faults()
@@ -274,7 +287,7 @@ class ControlServer:
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
-                    control.host, control.cluster, control.clock, control.expire,
+                    control.host, control.cluster, control.clock, control.expire, control.guest,
                     control.rename_vm, control.add_vm, control.reset, control.extra, control.file,
                 )
             ),
@@ -361,6 +374,9 @@ def _vm_state(world: World, vm: LabVm) -> Json:
             }
             for entry in vm.usb
         ],
+        "cpus": vm.cpus,
+        "memory_mb": vm.memory_mb,
+        "guest_usb": [guest_control.state(vm, one) for one in world.guest_devices(vm)],
     }
 
 

@@ -6,7 +6,10 @@ import itertools
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from passgate.lab.guest_devices import GuestDevice
 
 VirtualKind = Literal[
     "ide", "ps2", "pci", "sio", "keyboard", "pointing", "video", "scsi", "disk", "nic", "ehci", "xhci", "usb", "other"
@@ -51,6 +54,8 @@ class HostUsb:
     boot: bool = False
     passthrough: bool = True
     """What `esxcli hardware usb passthrough device enable|disable` sets."""
+    fixed_disk: bool = False
+    """Whether it is a disk in an enclosure, not a stick: Windows takes only these offline."""
 
     @property
     def pattern(self) -> str:
@@ -184,6 +189,16 @@ class LabVm:
     """What somebody wrote into the VMX file over hostd's own text; None: nothing."""
     log: list[str] = field(default_factory=list)
     """Lines of vmware.log that the lab writes."""
+    hot_add: bool = True
+    """The options' plugAndPlay and, below, hotRemoveSupported: what may be done to USB while the VM runs."""
+    hot_remove: bool = True
+    cpu_hot_add: bool = False
+    memory_hot_add: bool = False
+    blind: str = "none"
+    """How its guest misses what is hot-added: one of `guest_devices.BLIND`."""
+    guest_devices: dict[int, GuestDevice] = field(default_factory=dict)
+    """What its guest has found, by the identity of the host's device."""
+    missed_once: set[int] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
     """Property path -> fault that vCenter answers in its place; an empty fault leaves it unset, without a reason."""
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from passgate.lab import smartcards
+from passgate.lab import guest_devices, smartcards
+from passgate.lab.guest_devices import GuestDevice, Pulled
 from passgate.lab.hardware import (
     Fault,
     HostUsb,
@@ -61,6 +62,8 @@ class World:
         self.datastore = Datastore(lambda: self.vms)
         self.tasks: dict[str, Task] = {}
         self.mutations: list[Mutation] = []
+        self.pulled: list[Pulled] = []
+        """Disks that left a running guest while it had them mounted."""
         self.dpm = False
         """Whether the cluster powers idle hosts off."""
         self.clock_ahead = timedelta()
@@ -74,6 +77,7 @@ class World:
             for vm in self.vms:
                 for entry in vm.usb:
                     entry.claimed_at = -math.inf  # what the seed describes has been so for long
+            self._settle_guests()
 
     # -- finding -------------------------------------------------------------------------------------------------
 
@@ -154,6 +158,33 @@ class World:
         with self.lock:
             return [entry.device for entry in vm.usb if entry.device and self.is_connected(entry)]
 
+    def guest_devices(self, vm: LabVm) -> list[GuestDevice]:
+        """Return the host devices that the VM's guest sees now, and what it does with them."""
+        with self.lock:
+            self._settle_guests()
+            return [one for one in vm.guest_devices.values() if one.seen]
+
+    def guest_device(self, vm: LabVm, path: str) -> GuestDevice:
+        """Return what the VM's guest has of the device at that path (with or without `path:`)."""
+        with self.lock:
+            self._settle_guests()
+            wanted = path.removeprefix("path:")
+            for one in vm.guest_devices.values():
+                if one.device.path == wanted:
+                    return one
+        raise LookupError(f"The guest of {vm.name} has no device of path:{wanted}.")
+
+    def cut_off_local_usb(self, vm: LabVm) -> None:
+        """Cut the VM off its locally backed devices, as hot-adding CPU, memory or PCI does (1.7), until it reconnects.
+
+        Devices with vMotion support stay.
+        """
+        with self.lock:
+            for entry in vm.usb:
+                if entry.hostname is None and entry.device is not None:
+                    entry.device, entry.lost = None, True
+            self._settle_guests()
+
     def start_arbitrator(self, host: LabHost) -> None:
         """Start the host's USB arbitrator."""
         with self.lock:
@@ -205,6 +236,15 @@ class World:
                     if self.settings.connect_seconds > 0 and not self._closed:
                         # Waiters must hear of the moment at which `connected` turns true.
                         self.after(self.settings.connect_seconds, lambda: None)
+        self._settle_guests()
+
+    def _settle_guests(self) -> None:
+        """Let the guests find out what is connected to their VMs."""
+        for vm in self.vms:
+            connected = [
+                (one.device, one.claimed_at > vm.ready_at) for one in vm.usb if one.device and self.is_connected(one)
+            ]
+            self.pulled += guest_devices.settle(vm, connected)
 
     def _may_keep(self, vm: LabVm, entry: VirtualUsb, device: HostUsb) -> bool:
         """Say whether a claim still holds; a VM that was moved keeps a device whose backing names its host."""
@@ -245,10 +285,13 @@ class World:
             vm.vmx_file = None  # hostd writes its own view
             if power == "poweredOn":
                 vm.boot_time = datetime.now(UTC)
-                vm.ready_at = time.monotonic() + (0.0 if resumed else self.settings.boot_seconds)
+                vm.ready_at = math.inf  # what connects now is there when the guest boots, and not hot-added
                 for entry in vm.usb:
                     entry.lost = False
                 self._tell_of_readers(vm)
+                guest_devices.boot(vm)
+                self.changed()
+                vm.ready_at = time.monotonic() + (0.0 if resumed else self.settings.boot_seconds)
                 self.after(self.settings.boot_seconds, lambda: None)
             self.changed()
 
@@ -270,6 +313,7 @@ class World:
         """Boot the guest anew: the VM keeps its devices, VMware Tools are away for a while."""
         with self.lock:
             vm.ready_at = time.monotonic() + self.settings.boot_seconds
+            guest_devices.boot(vm)
             self.after(self.settings.boot_seconds, lambda: None)
             self.changed()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Final
 
+from passgate.lab.guest_devices import Inside
 from passgate.lab.guests import linux, windows
 from passgate.lab.world import World
 
@@ -24,6 +25,10 @@ class GuestMachines:
             vm = self._world.vm(vm_name)
             if not self._world.tools_running(vm):
                 return GONE
-            devices = self._world.connected_usb(vm)
+            devices = self._world.guest_devices(vm)
+
+        def told(what: str) -> None:
+            self._world.record("guest", what, vm.name, vm.guest_user, accepted=True)
+
         guest = windows if vm.is_windows else linux
-        return guest.run(vm, devices, program_path, arguments, files)
+        return guest.run(Inside(vm, devices, told), program_path, arguments, files)

@@ -36,12 +36,15 @@ Node = Callable[[Scope], Any]
 Block = Callable[[Scope], list[Any]]
 
 TOKENS: Final = re.compile(
-    r"""(?P<skip>[ \t\r]+|\#[^\n]*|`\r?\n)|(?P<end>[\n;])|(?P<string>'(?:[^']|'')*'|"(?:[^"`]|`.)*")
+    r"""(?P<skip>[ \t\r]+|\#[^\n]*|`\r?\n)|(?P<end>[\n;])
+    |(?P<string>['\u2018-\u201b](?:[^'\u2018-\u201b]|['\u2018-\u201b]{2})*['\u2018-\u201b]|"(?:[^"`]|`.)*")
     |(?P<variable>\$\w+)|(?P<type>\[[A-Za-z][\w.]*\])|(?P<static>::\w+)|(?P<index>\[\d+\])|(?P<member>\.[A-Za-z]\w*)
     |(?P<open>@\(|@\{|\(|\{)|(?P<close>[)}])|(?P<mark>[|,=])|(?P<parameter>-[A-Za-z]\w*)
     |(?P<word>[^\s;|{}(),='"$@]+)""",
     re.VERBOSE,
 )
+QUOTES: Final = re.compile("(['\u2018-\u201b])['\u2018-\u201b]")
+"""Typographic quotes end a string too, as PowerShell's grammar has it; doubled they stand for the first."""
 SWITCHES: Final = {"presentonly", "compress", "unique", "descending"}
 ALIASES: Final = {
     "?": "where-object", "where": "where-object", "%": "foreach-object", "foreach": "foreach-object",
@@ -198,6 +201,8 @@ class _Parser:
 
     def _statement(self) -> Node:
         kind, text = self._peek()
+        if (kind, text.casefold()) == ("word", "if"):
+            return self._if()
         if kind == "variable" and self._peek(1)[1] == "=":
             self._at += 2
             value, name = self._pipeline(), text[1:].casefold()
@@ -207,6 +212,23 @@ class _Parser:
 
             return assign
         return self._pipeline()
+
+    def _if(self) -> Node:
+        self._at += 1
+        self._expect("(")
+        condition = self._pipeline()
+        self._expect(")")
+        self._skip_ends()
+        then, otherwise = self._block(), None
+        if self._peek()[1].casefold() == "else":
+            self._at += 1
+            otherwise = self._block()
+
+        def branch(scope: Scope) -> Any:
+            # A branch is no scope of its own: what it sets, the script has.
+            return then(scope) if condition(scope) else otherwise(scope) if otherwise else None
+
+        return branch
 
     def _pipeline(self) -> Node:
         if self._peek()[0] == "word" and not self._peek()[1].isdigit():
@@ -403,8 +425,8 @@ def _variable(name: str) -> Node:
 
 
 def _string(text: str) -> Node:
-    if text[0] == "'":
-        return lambda _: text[1:-1].replace("''", "'")
+    if text[0] != '"':
+        return lambda _: QUOTES.sub(r"\1", text[1:-1])
     return lambda scope: re.sub(
         r"\$(\w+)", lambda found: _text(scope.variables.get(found[1].casefold())), re.sub("`(.)", r"\1", text[1:-1])
     )

@@ -1,16 +1,21 @@
-"""Be a Windows guest: cmd.exe with redirection, and the PowerShell cmdlets that look at devices and disks."""
+"""Be a Windows guest: cmd.exe with redirection, and the PowerShell cmdlets that look at devices and disks.
+
+Disks can be dismounted, taken offline and brought back, and refuse it as Windows does: a volume that is in use asks for
+force (Win32_Volume.Dismount answers 4), and a removable medium can't be set offline.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Final
 
+from passgate.lab.guest_devices import GuestDevice, Inside
 from passgate.lab.guests import powershell
 from passgate.lab.guests.disks import disk_size
-from passgate.lab.hardware import HostUsb, LabVm
+from passgate.lab.hardware import HostUsb
 
 CMD: Final = r"c:\windows\system32\cmd.exe"
 REDIRECTION: Final = re.compile(r"""\s*(?<![0-9])>\s*("[^"]+"|[^\s"]+)""")
@@ -20,17 +25,21 @@ CLASSES: Final = {
     "video": ("Camera", ""), "smart_card": ("SmartCardReader", "Microsoft Usbccid Smartcard Reader (WUDF)"),
     "vendor_specific": ("USB", ""),
 }  # fmt: skip
+GAP: Final = 1 << 20
+"""Bytes before the first partition."""
+FORCE_NEEDED, BAD_ARGUMENT, HAS_MOUNT_POINTS = 4, 5, 2
+"""Return values of Win32_Volume's methods."""
 Row = dict[str, Any]
 
 
-def run(vm: LabVm, devices: Sequence[HostUsb], program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
+def run(inside: Inside, program: str, arguments: str, files: MutableMapping[str, bytes]) -> int:
     """Run `cmd.exe /c ...` and return the exit code of the last command that ran."""
     if program.casefold() not in {CMD, "cmd.exe", "cmd"}:
         return NOT_FOUND
     line = re.sub(r"^\s*/c\s+", "", arguments, flags=re.IGNORECASE)
     code = 0
     for command in line.split("&&"):
-        code, printed = _command(command.replace("2>&1", "").strip(), _Machine(vm, devices), files)
+        code, printed = _command(command.replace("2>&1", "").strip(), _Machine(inside), files)
         if found := REDIRECTION.search(command.replace("2>&1", "")):
             files[found[1].strip('"')] = printed.replace("\n", "\r\n").encode("ascii", "replace")
         if code:
@@ -78,26 +87,32 @@ def _powershell(words: list[str], machine: _Machine) -> tuple[int, str]:
 
 
 class _Machine:
-    """What this Windows shows of its devices."""
+    """What this Windows shows of its devices, and what may be done to their disks."""
 
-    def __init__(self, vm: LabVm, devices: Sequence[HostUsb]) -> None:
-        self._computer = vm.name.upper()
-        self._controllers = {device.kind for device in vm.devices} & {"ehci", "xhci"}
-        self._devices = devices
+    def __init__(self, inside: Inside) -> None:
+        self._computer = inside.vm.name.upper()
+        self._controllers = {device.kind for device in inside.vm.devices} & {"ehci", "xhci"}
+        self._devices = inside.devices
+        self._told = inside.told
         self.cmdlets: dict[str, powershell.Cmdlet] = {
             "get-pnpdevice": self._get_pnp, "get-disk": self._get_disk, "get-partition": self._get_partition,
             "get-volume": self._get_volume, "get-pnpdeviceproperty": self._get_property,
+            "get-process": self._get_process, "get-ciminstance": self._get_cim, "invoke-cimmethod": self._call_cim,
+            "set-disk": self._set_disk, "remove-partitionaccesspath": self._remove_path,
+            "add-partitionaccesspath": self._add_path,
         }  # fmt: skip
 
+    # -- looking -------------------------------------------------------------------------------------------------
+
     def _get_pnp(self, named: Row, _: list[Any]) -> list[Any]:
-        rows = [row for port, one in enumerate(self._devices, start=1) for row in _pnp(one, port)]
+        rows = [row for port, one in enumerate(self._devices, start=1) for row in _pnp(one.device, port)]
         if self._controllers:
             rows = [*_virtual(self._controllers), *rows]
         asked = {key: named[key.casefold()] for key in rows[0] if key.casefold() in named} if rows else {}
         return [row for row in rows if all(powershell.like(row[key], value) for key, value in asked.items())]
 
     def _get_property(self, named: Row, objects: list[Any]) -> list[Any]:
-        parents = {_usbstor(one, port): _instance(one, port) for port, one in self._storage()}
+        parents = {_usbstor(one.device, port): _instance(one.device, port) for port, one in self._storage()}
         rows = [
             {"InstanceId": one.get("InstanceId"), "KeyName": "DEVPKEY_Device_Parent", "Type": "String", "Data": parent}
             for one in objects
@@ -107,50 +122,133 @@ class _Machine:
 
     def _get_disk(self, named: Row, _: list[Any]) -> list[Any]:
         system = _disk(0, "VMware Virtual disk", SYSTEM_DISK) | {"BusType": "SAS", "PartitionStyle": "GPT"}
-        rows = [system, *(self._usb_disk(number, *one) for number, one in enumerate(self._storage(), start=1))]
+        rows = [system, *(self._usb_disk(port, one) for port, one in self._storage())]
         return _chosen(rows, "Number", named.get("number"), [])
 
-    def _storage(self) -> list[tuple[int, HostUsb]]:
-        return [(port, one) for port, one in enumerate(self._devices, start=1) if "storage" in one.families]
+    def _storage(self) -> list[tuple[int, GuestDevice]]:
+        return [(port, one) for port, one in enumerate(self._devices, start=1) if one.is_disk]
 
-    def _usb_disk(self, number: int, port: int, device: HostUsb) -> Row:
-        instance = _usbstor(device, port)
+    def _usb_disk(self, port: int, one: GuestDevice) -> Row:
+        instance, device = _usbstor(one.device, port), one.device
         path = "\\\\?\\" + instance.lower().replace("\\", "#") + "#{53f56307-b6bf-11d0-94f2-00a0c91efb8b}"
-        row = _disk(number, f"{device.name} USB Device", disk_size(device))
-        return row | {"SerialNumber": device.serial or "", "UniqueId": f"{instance}:{self._computer}", "Path": path}
+        row = _disk(one.number, f"{device.name} USB Device", disk_size(device))
+        state = {"IsOffline": one.offline, "OperationalStatus": "Offline" if one.offline else "Online"}
+        ids = {"SerialNumber": device.serial or "", "UniqueId": f"{instance}:{self._computer}", "Path": path}
+        return row | state | ids
 
     def _get_partition(self, named: Row, objects: list[Any]) -> list[Any]:
-        rows = [
-            {
-                "PartitionNumber": 1, "DriveLetter": _letter(disk["Number"]), "Offset": 1048576,
-                "Size": disk["Size"] - 1048576, "Type": "Basic", "DiskNumber": disk["Number"],
-            }
-            for disk in self._get_disk({}, [])
-        ]  # fmt: skip
+        rows = [_partition(0, "C", SYSTEM_DISK)]
+        rows += [
+            _partition(one.number, "" if one.offline else one.letter, disk_size(one.device), there=not one.offline)
+            for _, one in self._storage()
+        ]
         return _chosen(rows, "DiskNumber", named.get("disknumber"), [one.get("Number") for one in objects])
 
     def _get_volume(self, named: Row, objects: list[Any]) -> list[Any]:
+        fixed = {0} | {one.number for _, one in self._storage() if not one.is_removable}
         rows = [
             {
                 "DriveLetter": part["DriveLetter"], "FileSystemLabel": "", "HealthStatus": "Healthy",
                 "OperationalStatus": "OK", "SizeRemaining": part["Size"] // 2, "Size": part["Size"],
                 "FileSystem": "FAT32" if part["DiskNumber"] else "NTFS",
-                "DriveType": "Removable" if part["DiskNumber"] else "Fixed",
+                "DriveType": "Fixed" if part["DiskNumber"] in fixed else "Removable",
+                "UniqueId": _volume(part["DiskNumber"]), "Path": _volume(part["DiskNumber"]),
             }
             for part in self._get_partition({}, [])
+            if part["AccessPaths"]
         ]  # fmt: skip
+        if objects and "PartitionNumber" in objects[0]:
+            return _chosen(rows, "UniqueId", None, [_volume(one["DiskNumber"]) for one in objects])
         return _chosen(rows, "DriveLetter", named.get("driveletter"), [one.get("DriveLetter") for one in objects])
+
+    def _get_process(self, _: Row, __: list[Any]) -> list[Any]:
+        rows = [{"Id": 4, "ProcessName": "System", "Path": None}]
+        return rows + [
+            {"Id": held.pid, "ProcessName": held.program, "Path": f"{one.letter}:\\{held.program}.exe"}
+            for _, one in self._storage() for held in one.holders
+        ]  # fmt: skip
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def _get_cim(self, named: Row, _: list[Any]) -> list[Any]:
+        asked = str(named.get("classname") or next(iter(named[""]), ""))
+        if asked.casefold() != "win32_volume":
+            raise powershell.PowerShellError("Get-CimInstance : Invalid class")
+        return [
+            {"DeviceID": _volume(one.number), "DriveLetter": f"{one.letter}:" if one.letter else None}
+            for _, one in self._storage() if not one.offline
+        ]  # fmt: skip
+
+    def _call_cim(self, named: Row, objects: list[Any]) -> list[Any]:
+        method, arguments = str(named.get("methodname")).casefold(), named.get("arguments") or {}
+        return [{"ReturnValue": self._volume_method(method, arguments, one)} for one in objects]
+
+    def _volume_method(self, method: str, arguments: Row, volume: Row) -> int:
+        one = next(one for _, one in self._storage() if _volume(one.number) == volume.get("DeviceID"))
+        given = {key.casefold(): value for key, value in arguments.items()}
+        if method == "mount":
+            self._told(f"mount disk {one.number}")
+            one.dismounted = False
+            return 0
+        if method != "dismount":
+            return BAD_ARGUMENT
+        if one.holders and not given.get("force"):
+            return FORCE_NEEDED
+        if given.get("permanent") and one.letter:
+            return HAS_MOUNT_POINTS
+        self._told(f"dismount disk {one.number}")
+        one.dismounted = bool(given.get("permanent"))  # else Windows mounts it again at the next access
+        return 0
+
+    def _set_disk(self, named: Row, _: list[Any]) -> list[Any]:
+        one = self._numbered(named.get("number"))
+        offline = bool(named.get("isoffline"))
+        if one is None:
+            raise powershell.PowerShellError("Set-Disk : No MSFT_Disk objects found with property 'Number'.")
+        if offline and one.is_removable:
+            raise powershell.PowerShellError("Set-Disk : Removable media cannot be set to offline.")
+        one.offline = offline
+        self._told(f"Set-Disk {one.number} {'offline' if offline else 'online'}")
+        return []
+
+    def _remove_path(self, named: Row, _: list[Any]) -> list[Any]:
+        one = self._numbered(named.get("disknumber"))
+        if one is None or one.letter != str(named.get("accesspath"))[:1]:
+            raise powershell.PowerShellError("Remove-PartitionAccessPath : The access path is not valid.")
+        self._told(f"remove letter of disk {one.number}")
+        one.letter = ""
+        return []
+
+    def _add_path(self, named: Row, _: list[Any]) -> list[Any]:
+        one, letter = self._numbered(named.get("disknumber")), str(named.get("accesspath"))[:1]
+        if one is None or letter in {"C", *(other.letter for _, other in self._storage())}:
+            raise powershell.PowerShellError("Add-PartitionAccessPath : The requested access path is already in use.")
+        self._told(f"add letter {letter} to disk {one.number}")
+        one.letter, one.dismounted = letter, False
+        return []
+
+    def _numbered(self, number: Any) -> GuestDevice | None:
+        return next((one for _, one in self._storage() if str(one.number) == str(number)), None)
+
+
+def _volume(number: int) -> str:
+    """Return the name of the disk's one volume, which no letter changes."""
+    return f"\\\\?\\Volume{{5a1c0000-0000-0000-0000-{number:012x}}}\\"
+
+
+def _partition(number: int, letter: str, size: int, *, there: bool = True) -> Row:
+    """Return the disk's one partition; of a disk that is offline Windows shows it without its volume."""
+    paths = [*([f"{letter}:\\"] if letter else []), _volume(number)] if there else []
+    return {
+        "PartitionNumber": 1, "DriveLetter": letter or "\0", "Offset": GAP, "Size": size - GAP, "Type": "Basic",
+        "DiskNumber": number, "AccessPaths": paths,
+    }  # fmt: skip
 
 
 def _chosen(rows: list[Row], key: str, asked: Any, piped: list[Any]) -> list[Any]:
     """Return the rows that a parameter or the objects from the pipeline name; all where neither is there."""
     wanted = {str(one).upper() for one in [*powershell.stream(asked), *piped]}
     return [row for row in rows if not wanted or str(row[key]).upper() in wanted]
-
-
-def _letter(number: int) -> str:
-    """Return C for the system disk; D is the CD drive, sticks follow from E on."""
-    return "C" if number == 0 else chr(ord("D") + number)
 
 
 def _disk(number: int, name: str, size: int) -> Row:

@@ -91,16 +91,17 @@ class Browser(Served):
         version = key or default
         if version not in {f"vmx-{one:02d}" for one in VERSIONS}:
             return None
-        return _option(version)
+        return _option(version, self.lab_vm)
 
     def QueryConfigOptionEx(self, call: Call, spec: Any) -> Any:
         """Return what VMs of a hardware version may have."""
         return self.QueryConfigOption(call, spec.key if spec else None, spec.host if spec else None)
 
 
-def _option(version: str) -> Any:
+def _option(version: str, vm: LabVm | None) -> Any:
     number = int(version.removeprefix("vmx-"))
-    plug = {"deprecated": False, "plugAndPlay": True, "hotRemoveSupported": True}
+    add, remove = (vm.hot_add, vm.hot_remove) if vm else (True, True)
+    plug = {"deprecated": False, "plugAndPlay": add, "hotRemoveSupported": remove}
     on_pci = {**plug, "controllerType": _D.VirtualPCIController, "devices": _int(0, 127)}
     auto = vim.option.BoolOption(supported=True, defaultValue=False)
     options: list[Any] = [_D.VirtualDeviceOption(type=_D.VirtualPCIController, deprecated=False)]

@@ -41,16 +41,23 @@ def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
         )
     if vm.power == "suspended" and spec.deviceChange:
         raise _bad_power(vm)
-    if vm.power != "poweredOff" and (spec.numCPUs or spec.memoryMB):
+    if vm.power == "suspended" and (spec.numCPUs or spec.memoryMB):
         raise _bad_power(vm)
     if vm.power != "poweredOff" and any(one.key.lower().startswith(_ONLY_WHILE_OFF) for one in spec.extraConfig):
         raise _bad_power(vm)
+    if vm.power != "poweredOff" and (spec.cpuHotAddEnabled, spec.memoryHotAddEnabled) != (None, None):
+        raise _bad_power(vm)
+    hot = vm.power == "poweredOn" and _hot_adds(vm, spec)
     devices = _Devices(world, vm)
     devices.apply(spec.deviceChange)
     vm.devices = devices.devices
+    if hot:
+        world.cut_off_local_usb(vm)
     vm.name = spec.name or vm.name
     vm.annotation = vm.annotation if spec.annotation is None else spec.annotation
-    vm.cpus, vm.memory_mb = spec.numCPUs or vm.cpus, spec.memoryMB or vm.memory_mb
+    vm.cpus, vm.memory_mb = spec.numCPUs or vm.cpus, int(spec.memoryMB or vm.memory_mb)
+    vm.cpu_hot_add = _or(spec.cpuHotAddEnabled, vm.cpu_hot_add)
+    vm.memory_hot_add = _or(spec.memoryHotAddEnabled, vm.memory_hot_add)
     for option in spec.extraConfig:
         known = next((key for key in vm.extra_config if key.lower() == option.key.lower()), option.key)
         if option.value in {"", None}:
@@ -59,6 +66,24 @@ def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
             vm.extra_config[known] = str(option.value)
     vm.vmx_file = None  # hostd writes its own view; what nobody reloaded is lost
     world.touch(vm)
+
+
+def _or(asked: bool | None, now: bool) -> bool:
+    return now if asked is None else asked
+
+
+def _hot_adds(vm: LabVm, spec: Any) -> bool:
+    """Say whether the spec hot-adds CPU, memory or PCI to a running VM; refuse what this VM can't be given so.
+
+    Both can only grow; a VM is made ready for it by a switch that is set while it is off.
+    """
+    cpus, memory = spec.numCPUs or vm.cpus, spec.memoryMB or vm.memory_mb
+    if cpus < vm.cpus or (cpus > vm.cpus and not vm.cpu_hot_add):
+        raise Refusal("CpuHotPlugNotSupported", "CPU hot plug is not supported for this virtual machine.")
+    if memory < vm.memory_mb or (memory > vm.memory_mb and not vm.memory_hot_add):
+        raise Refusal("MemoryHotPlugNotSupported", "Memory hot plug is not supported for this virtual machine.")
+    pci = any(one.operation == "add" and isinstance(one.device, _D.VirtualPCIPassthrough) for one in spec.deviceChange)
+    return pci or (cpus, memory) != (vm.cpus, vm.memory_mb)
 
 
 def _bad_power(vm: LabVm) -> Refusal:
@@ -100,6 +125,8 @@ class _Devices:
 
     def _remove(self, index: int, device: Any) -> None:
         found = self._find(index, device.key)
+        if found.kind in _SINCE and self.vm.power == "poweredOn" and not self.vm.hot_remove:
+            raise _no_hot_plug(index, "removed")
         if any(one.controller == found.key for one in self.devices):
             raise Refusal(
                 "InvalidDeviceOperation",
@@ -128,6 +155,8 @@ class _Devices:
                 currentVersion=f"vmx-{self.vm.hardware_version:02d}",
                 expectedVersion=f"vmx-{_SINCE[kind]:02d}",
             )
+        if kind in _SINCE and self.vm.power == "poweredOn" and not self.vm.hot_add:
+            raise _no_hot_plug(index, "added")
         new = {"ehci": self._controller, "xhci": self._controller, "usb": self._usb}.get(kind, self._other)(
             index, device
         )
@@ -196,6 +225,15 @@ def _kind(device: Any) -> str:
     if isinstance(device, _D.VirtualUSBController):
         return "ehci"
     return "usb" if isinstance(device, _D.VirtualUSB) else "other"
+
+
+def _no_hot_plug(index: int, done: str) -> Refusal:
+    return Refusal(
+        "DeviceHotPlugNotSupported",
+        f"The device '{index}' can't be {done} while the virtual machine is powered on.",
+        deviceIndex=index,
+        property="virtualDeviceSpec.device",
+    )
 
 
 def _bad_spec(index: int, field: str) -> Refusal:

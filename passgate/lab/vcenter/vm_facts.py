@@ -17,6 +17,8 @@ from passgate.lab.world import World
 
 _MADE = datetime(2024, 5, 1, 8, 0, tzinfo=UTC)
 _TOOLS_BUILD = "12389"
+_INCREMENT_MB = 128
+"""Memory is hot-added in multiples of this."""
 
 
 def version(vm: LabVm) -> str:
@@ -64,9 +66,11 @@ def config(world: World, vm: LabVm) -> Any:
         hardware=hardware(world, vm),
         cpuAllocation=allocation,
         memoryAllocation=allocation,
-        memoryHotAddEnabled=False,
-        cpuHotAddEnabled=False,
+        memoryHotAddEnabled=vm.memory_hot_add,
+        cpuHotAddEnabled=vm.cpu_hot_add,
         cpuHotRemoveEnabled=False,
+        hotPlugMemoryIncrementSize=_INCREMENT_MB if vm.memory_hot_add else None,
+        hotPlugMemoryLimit=16 * vm.memory_mb if vm.memory_hot_add else None,
         extraConfig=[vim.option.OptionValue(key=key, value=value) for key, value in vm.extra_config.items()],
         swapPlacement="inherit",
         bootOptions=vim.vm.BootOptions(bootDelay=0, enterBIOSSetup=False, efiSecureBootEnabled=False),
