@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from passgate.engine.steps import Check
-from passgate.model.inventory import ControllerKind, Inventory, Vm
+from passgate.model.inventory import ControllerKind, Host, Inventory, Vm
 
 OLDEST_API = {ControllerKind.EHCI: (4, 1), ControllerKind.XHCI: (5, 0)}
 """First API versions with vMotion-backed USB devices, and with the xHCI controller."""
@@ -31,6 +31,30 @@ class HoldsPrivileges(Check):
             return False, f"vCenter did not say what Passgate's account may do with {self.vm.name}"
         missing = [name for name in self.needed if name not in held]
         return not missing, f"missing on {self.vm.name}: {', '.join(missing)}" if missing else "all privileges are held"
+
+
+@dataclass(frozen=True)
+class HoldsHostPrivileges(Check):
+    """Demand the privileges on the host that the steps need, so that no change stops half done."""
+
+    code: ClassVar[str] = "HOST-API-01"
+    rule: ClassVar[str] = "Passgate's account holds the privileges that the steps need on the host"
+    source: ClassVar[str] = "reference vSphere 0.3"
+    hint: ClassVar[str] = "Give Passgate's role these privileges on the host or its cluster."
+
+    host: Host
+    needed: tuple[str, ...]
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare what is needed with what vCenter says is held."""
+        held = site.privileges.get(self.host.ref)
+        if held is None:
+            return False, f"vCenter did not say what Passgate's account may do with {self.host.name}"
+        missing = [name for name in self.needed if name not in held]
+        return (
+            not missing,
+            f"missing on {self.host.name}: {', '.join(missing)}" if missing else "all privileges are held",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from passgate.connect.esxi_shell.reading import ShellReading, ShellUsb
 from passgate.connect.esxi_shell.shell import EsxiShell
 from passgate.connect.esxi_shell.wire import ShellAccess
 from passgate.connect.guest.connector import GuestConnector, Login
 from passgate.connect.vsphere.connector import VSphereConnector
+from passgate.connect.vsphere.hosts import HostsConnector
 from passgate.connect.vsphere.reading import Scope, read_inventory
 from passgate.connect.vsphere.session import Session
 from passgate.engine.steps import Ask, Reads, Runbook, Systems
 from passgate.errors import ConfigError, PassgateError
-from passgate.model.inventory import GuestFamily, Host, HostUsbDevice, Inventory
+from passgate.model.guest import GuestUsb
+from passgate.model.inventory import GuestFamily, Host, HostUsbDevice, Inventory, Power, Vm
 from passgate.settings.load import resolve
 from passgate.settings.shape import Config, FromEnv, FromFile
 
@@ -93,7 +95,10 @@ class Estate:
     def acting_under(self, authorize: Authorize) -> Systems:
         """Return systems whose mutating calls ask that authority first."""
         return Systems(
-            VSphereConnector(self.session, authorize), self._needed_shell().acting_under(authorize), self.guest
+            VSphereConnector(self.session, authorize),
+            HostsConnector(self.session, authorize),
+            self._needed_shell().acting_under(authorize),
+            self.guest,
         )
 
     def _needed_shell(self) -> EsxiShell:
@@ -101,11 +106,40 @@ class Estate:
 
     async def read_for(self, runbook: Runbook, ask: Ask) -> Inventory:  # type: ignore[type-arg]  # any runbook will do
         """Read what planning that ask needs."""
-        return await self.read(Scope(vms=ask.vms(), usb=Reads.USB in runbook.reads))
+        wants = runbook.reads
+        scope = Scope(vms=ask.vms(), hosts=ask.hosts(), usb=Reads.USB in wants, pci=Reads.PCI in wants)
+        return await self.read(scope, guests=Reads.GUEST in wants)
 
-    async def read(self, scope: Scope) -> Inventory:
-        """Read vCenter once, and the shells of the hosts in scope side by side."""
+    async def read(self, scope: Scope, *, guests: bool = False) -> Inventory:
+        """Read vCenter once, then the shells of the hosts in scope and the guests of the named VMs side by side."""
         site = await self.in_thread(read_inventory, self.session, scope, self._config.site.vcenter.name)
+        with_shells, asked = await asyncio.gather(
+            self._with_shells(site, scope), self._asked_guests(site, scope) if guests else _nothing()
+        )
+        joined_up: Inventory = with_shells.model_copy(update=asked)
+        return joined_up
+
+    async def _asked_guests(self, site: Inventory, scope: Scope) -> dict[str, Any]:
+        """Ask the guests of the named VMs; one that is silent leaves its reason, and the checks judge it."""
+
+        async def ask(vm: Vm) -> tuple[GuestUsb, ...] | str:
+            if not vm.guest_ready:
+                return f"the guest of {vm.name} does not answer: VMware Tools are not ready for guest operations"
+            try:
+                return await self.in_thread(self.guest.usb, vm)
+            except ConfigError:
+                raise
+            except PassgateError as error:
+                return f"{error.message} {error.hint}".strip()
+
+        named = [vm for vm in site.vms if {vm.name, vm.uuid} & set(scope.vms) and vm.power is Power.ON]
+        said = dict(zip((vm.ref for vm in named), await asyncio.gather(*map(ask, named)), strict=True))
+        return {
+            "guests": {ref: one for ref, one in said.items() if not isinstance(one, str)},
+            "guest_errors": {ref: one for ref, one in said.items() if isinstance(one, str)},
+        }
+
+    async def _with_shells(self, site: Inventory, scope: Scope) -> Inventory:
         if not scope.usb:
             return site
         wanted = {vm.host.ref for vm in site.vms if {vm.name, vm.uuid} & set(scope.vms)} | set(scope.hosts)
@@ -128,6 +162,10 @@ class Estate:
 
     def _text(self, reference: str | FromEnv | FromFile) -> str:
         return resolve(reference, self._home)
+
+
+async def _nothing() -> dict[str, Any]:
+    return {}
 
 
 def joined(host: Host, reading: ShellReading) -> Host:

@@ -51,7 +51,7 @@ def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
         runbook=runbook.slug,
         title=runbook.title,
         risk=runbook.risk,
-        target=", ".join(ask.vms()),
+        target=", ".join((*ask.vms(), *ask.hosts())),
         resources=_unique(resources),
         checks=tuple(checks),
         steps=tuple(steps),
@@ -68,21 +68,24 @@ def refuse_stops(plan: Plan) -> None:
 
 
 def resources_of(step: Step) -> tuple[str, ...]:
-    """Return what a step needs the exclusive right to: `vm:<ref>`, `usb:<host>/<ids>`, or `host:<ref>`.
+    """Return what a step needs the exclusive right to: `vm:`, `usb:<host>/<ids>`, `pci:<host>/<address>` or `host:`.
 
     A device has one key, whatever is known of its path and serial; twins on one host share it, and wait for each other.
 
     A step that acts on a VM or a device does not lock the whole host; only one whose field is a host does.
     """
     found: list[str] = []
-    for value in step.fields().values():
-        match value:
-            case {"vendor": vendor, "product": product, "host": {"ref": host}}:
-                found.append(f"usb:{host}/{vid_pid(vendor, product)}")
-            case {"ref": ref, "host": {"ref": _}}:
-                found.append(f"vm:{ref}")
-            case {"ref": ref}:
-                found.append(f"host:{ref}")
+    for field in step.fields().values():
+        for value in field if isinstance(field, list) else [field]:
+            match value:
+                case {"vendor": vendor, "product": product, "host": {"ref": host}}:
+                    found.append(f"usb:{host}/{vid_pid(vendor, product)}")
+                case {"address": address, "host": {"ref": host}}:
+                    found.append(f"pci:{host}/{address}")
+                case {"ref": ref, "host": {"ref": _}}:
+                    found.append(f"vm:{ref}")
+                case {"ref": ref}:
+                    found.append(f"host:{ref}")
     return tuple(found)
 
 

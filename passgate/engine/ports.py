@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from passgate.model.guest import GuestUsb
-from passgate.model.inventory import Arbitrator, ControllerKind, HostId, HostUsbDevice, UsbId, Vm, VmId
+from passgate.model.inventory import Arbitrator, ControllerKind, Host, HostId, HostUsbDevice, UsbId, Vm, VmId
 
 
 class VSphere(Protocol):
@@ -42,6 +42,13 @@ class VSphere(Protocol):
 
     def remove_usb_device(self, vm: VmId, device: UsbId) -> None:
         """Remove the VM's entry for that device (mutating)."""
+
+
+class Hosts(Protocol):
+    """Read and change hosts and their clusters through a vCenter."""
+
+    def host(self, host: HostId) -> Host:
+        """Read one host anew, without its USB devices, in one round trip."""
 
 
 class HostShell(Protocol):

@@ -16,14 +16,14 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from passgate.engine.ports import Guest, HostShell, VSphere
+from passgate.engine.ports import Guest, Hosts, HostShell, VSphere
 from passgate.model.inventory import Inventory
 from passgate.model.plan import CheckResult, Risk, Severity
 from passgate.model.usb import UsbSelector
 
 __all__ = [
-    "Ask", "Check", "Confirmation", "Effect", "NoUndo", "Reads", "Remedy", "Risk", "Runbook", "Saw", "Severity", "Step",
-    "Steps", "Systems", "Tell", "UsbSelector", "VmName", "runbook",
+    "Ask", "Check", "Confirmation", "Effect", "HostName", "NoUndo", "Reads", "Remedy", "Risk", "Runbook", "Saw",
+    "Severity", "Step", "Steps", "Systems", "Tell", "UsbSelector", "VmName", "runbook",
 ]  # fmt: skip
 
 
@@ -39,6 +39,18 @@ VmName = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class NamesHost:
+    """Mark a field as the name of a host, for the same purpose."""
+
+
+HostName = Annotated[
+    str,
+    NamesHost(),
+    Field(min_length=1, max_length=255, title="Host", description="Name of the host as vCenter shows it"),
+]
+
+
 class Ask(BaseModel):
     """Base of what a runbook asks for: its fields become CLI options, forms and Prefect parameters."""
 
@@ -49,16 +61,28 @@ class Ask(BaseModel):
 
     def vms(self) -> tuple[str, ...]:
         """Return the names of the VMs that are asked about."""
-        marked = [
-            name for name, info in type(self).model_fields.items() if any(isinstance(m, NamesVm) for m in info.metadata)
-        ]
-        return tuple(getattr(self, name) for name in marked)
+        return self._marked(NamesVm)
+
+    def hosts(self) -> tuple[str, ...]:
+        """Return the names of the hosts that are asked about."""
+        return self._marked(NamesHost)
+
+    def _marked(self, mark: type) -> tuple[str, ...]:
+        fields = type(self).model_fields.items()
+        marked = [name for name, info in fields if any(isinstance(one, mark) for one in info.metadata)]
+        return tuple(value for name in marked if (value := getattr(self, name)))
 
 
 class Reads(StrEnum):
-    """Name what a runbook needs beyond VMs and hosts; reading a host's USB devices opens its shell."""
+    """Name what a runbook needs beyond VMs and hosts.
+
+    Reading a host's USB devices opens its shell; reading guests runs a program in the guest of each named VM that
+    answers; PCI functions come with the three states of their passthrough.
+    """
 
     USB = "usb"
+    PCI = "pci"
+    GUEST = "guest"
 
 
 @dataclass(frozen=True)
@@ -129,6 +153,7 @@ class Systems:
     """
 
     vsphere: VSphere
+    hosts: Hosts
     shell: HostShell
     guest: Guest
     tell: Tell = tell_nobody

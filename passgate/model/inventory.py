@@ -14,7 +14,16 @@ from pydantic import Field
 
 from passgate.errors import AmbiguousNameError, InputError, UnknownNameError
 from passgate.model.frozen import Frozen
+from passgate.model.guest import GuestUsb
+from passgate.model.identity import HostId, VmId
+from passgate.model.pci import PciFunction, PciId, VmPci
 from passgate.model.usb import UsbSelector, canonical_path, vid_pid
+
+__all__ = [
+    "Arbitrator", "Cluster", "ControllerKind", "GuestFamily", "Host", "HostId", "HostService", "HostUsbDevice",
+    "Inventory", "PciFunction", "PciId", "Power", "Snapshot", "UsbController", "UsbId", "UsbOptions", "Vm", "VmId",
+    "VmPci", "VmUsbDevice", "listed",
+]  # fmt: skip
 
 
 class Power(StrEnum):
@@ -52,23 +61,6 @@ class GuestFamily(StrEnum):
     WINDOWS = "windows"
     LINUX = "linux"
     OTHER = "other"
-
-
-class HostId(Frozen):
-    """Identify a host: managed object id, the name that vCenter uses, hardware UUID."""
-
-    ref: str
-    name: str
-    uuid: str
-
-
-class VmId(Frozen):
-    """Identify a VM: managed object id, name, instance UUID, and the host that it is registered on."""
-
-    ref: str
-    name: str
-    uuid: str
-    host: HostId
 
 
 class UsbId(Frozen):
@@ -162,12 +154,21 @@ class UsbOptions(Frozen):
     max_xhci: int | None = None
 
 
+class Snapshot(Frozen):
+    """Hold one snapshot of a VM; `memory` says that it holds the guest's memory too."""
+
+    name: str
+    memory: bool = False
+
+
 class Vm(VmId):
     """Hold one VM as read from vCenter.
 
     `guest_id` is vSphere's guestId (`windows2019srv_64Guest`); `guest_version` the kernel or build where Tools report
     it. `connection` is `connected` in the normal case. `disks` counts the VM's own virtual disks; None when they were
-    not read. `change_version` guards reconfigures against a second writer.
+    not read. `change_version` guards reconfigures against a second writer. Memory is in MiB; `memory_locked` says that
+    the whole of it is reserved, whatever its size. `extra` holds the advanced settings about USB and PCI passthrough
+    only. `shared_storage` is False where a disk is on a datastore that only its host sees; None when it was not read.
     """
 
     power: Power
@@ -188,6 +189,17 @@ class Vm(VmId):
     disks: int | None = None
     options: UsbOptions | None = None
     change_version: str = ""
+    cpus: int = 0
+    memory_mb: int = 0
+    memory_reservation_mb: int = 0
+    memory_locked: bool = False
+    cpu_hot_add: bool = False
+    memory_hot_add: bool = False
+    snapshots: tuple[Snapshot, ...] = ()
+    pci: tuple[VmPci, ...] = ()
+    extra: dict[str, str] = Field(default_factory=dict)
+    vmx_path: str = ""
+    shared_storage: bool | None = None
 
     @property
     def id(self) -> VmId:
@@ -206,11 +218,22 @@ class Vm(VmId):
         return next((entry for entry in self.usb if canonical_path(entry.pattern) == wanted), None)
 
 
+class HostService(Frozen):
+    """Hold one service of a host as vCenter lists it; `policy` is `on` (starts with the host), `off` or `automatic`."""
+
+    key: str
+    label: str = ""
+    running: bool = False
+    policy: str = ""
+
+
 class Host(HostId):
     """Hold one host as read from vCenter and its shell.
 
     `version` is the product version (`8.0.2`). `usb_controllers` counts PCI functions of class 0x0c03. `dpm` is the
-    effective setting for this host. `shell_error` says why the shell could not be read, in words.
+    effective setting for this host. `shell_error` says why the shell could not be read, in words. Memory is in MiB.
+    `pci` is read only where a runbook asks for it; `rebind` says whether the host can change passthrough without a
+    reboot, None when it does not tell. `services` is None when they were not read.
     """
 
     cluster: str | None = None
@@ -224,11 +247,22 @@ class Host(HostId):
     dpm: bool = False
     management_ip: str | None = None
     shell_error: str | None = None
+    boot_time: datetime | None = None
+    reboot_required: bool = False
+    memory_mb: int = 0
+    services: tuple[HostService, ...] | None = None
+    pci: tuple[PciFunction, ...] = ()
+    rebind: bool | None = None
+    system_id: str = ""
 
     @property
     def id(self) -> HostId:
         """Return only what identifies the host."""
         return HostId(ref=self.ref, name=self.name, uuid=self.uuid)
+
+    def service(self, key: str) -> HostService | None:
+        """Return the service with that key; None when the host has none, or does not tell."""
+        return next((one for one in self.services or () if one.key == key), None)
 
     def usb_device(self, selector: UsbSelector) -> HostUsbDevice:
         """Return the one device that the selector names.
@@ -251,11 +285,29 @@ class Host(HostId):
         )
 
 
+class Cluster(Frozen):
+    """Hold one cluster of hosts.
+
+    `drs_level` is vSphere's word for its automation (`fullyAutomated`), `drs_overrides` VM id -> its own level, or
+    `disabled`. `dpm_overrides` is host id -> whether it may be powered off; a host without one follows `dpm`.
+    """
+
+    ref: str
+    name: str
+    drs: bool = False
+    drs_level: str = ""
+    drs_overrides: dict[str, str] = Field(default_factory=dict)
+    dpm: bool = False
+    dpm_overrides: dict[str, bool] = Field(default_factory=dict)
+    ha: bool = False
+
+
 class Inventory(Frozen):
     """Hold everything that one planning needs, read at one moment.
 
     `privileges` lists `entity ref -> privileges held` for the entities in scope. `api_version` is vCenter's own
-    (`8.0.2.0`). `site` is the vCenter's name in config.
+    (`8.0.2.0`). `site` is the vCenter's name in config; `standalone` says that it is an ESXi host without a vCenter.
+    `guests` is VM id -> what its guest shows, for VMs whose guest was asked; `guest_errors`: why others were silent.
     """
 
     site: str
@@ -263,6 +315,10 @@ class Inventory(Frozen):
     read_at: datetime
     vms: tuple[Vm, ...] = ()
     hosts: tuple[Host, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+    standalone: bool = False
+    guests: dict[str, tuple[GuestUsb, ...]] = Field(default_factory=dict)
+    guest_errors: dict[str, str] = Field(default_factory=dict)
     privileges: dict[str, frozenset[str]] = Field(default_factory=dict)
 
     def vm(self, name: str) -> Vm:
@@ -302,6 +358,15 @@ class Inventory(Frozen):
         vm = self.vm(name)
         return vm, self.host(vm.host.ref)
 
+    def cluster(self, ref: str | None) -> Cluster | None:
+        """Return the cluster with that managed object id, if it was read."""
+        return next((one for one in self.clusters if one.ref == ref), None)
+
+    def vms_on(self, host: HostId) -> tuple[Vm, ...]:
+        """Return the VMs that are registered on that host, templates left out, by name."""
+        mine = (vm for vm in self.vms if vm.host.ref == host.ref and not vm.template)
+        return tuple(sorted(mine, key=lambda vm: (vm.name, vm.ref)))
+
     def with_vm(self, changed: Vm) -> Inventory:
         """Return the inventory as it would be with that VM in place of the one with its id."""
         if all(vm.ref != changed.ref for vm in self.vms):
@@ -312,6 +377,11 @@ class Inventory(Frozen):
         """Return the inventory as it would be with that host in place of the one with its id."""
         hosts = tuple(changed if host.ref == changed.ref else host for host in self.hosts)
         return self.model_copy(update={"hosts": hosts})
+
+    def with_cluster(self, changed: Cluster) -> Inventory:
+        """Return the inventory as it would be with that cluster in place of the one with its id."""
+        clusters = tuple(changed if one.ref == changed.ref else one for one in self.clusters)
+        return self.model_copy(update={"clusters": clusters})
 
 
 def listed(devices: Iterable[HostUsbDevice]) -> str:

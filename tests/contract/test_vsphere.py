@@ -10,7 +10,7 @@ import pytest
 from pyVmomi import vim
 
 from passgate.connect.vsphere import VSphereConnector
-from passgate.connect.vsphere.reading import PRIVILEGES
+from passgate.connect.vsphere.reading import HOST_PRIVILEGES, PRIVILEGES
 from passgate.errors import AmbiguousNameError, LoginError, NotAuthorizedError, RefusedError, UnknownNameError
 from passgate.model.inventory import ControllerKind, Power, UsbId
 from tests.contract.vsphere_places import PLACES, STICK, Place
@@ -77,7 +77,8 @@ class TestReading:
     def test_privileges_are_read(self, place: Place) -> None:
         """Name every privilege that the work needs, for an account that has them all."""
         site = place.read()
-        assert site.privileges == {site.vm(place.vm).ref: frozenset(PRIVILEGES)}
+        vm, host = site.vm_and_host(place.vm)
+        assert site.privileges == {vm.ref: frozenset(PRIVILEGES), host.ref: frozenset(HOST_PRIVILEGES)}
 
     def test_an_unknown_name_says_what_there_is(self, place: Place) -> None:
         """Read on past a name that does not exist, and name the VMs that do."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from flows.usb_attach import PRIVILEGES, usb_attach
-from flows.usb_controller_add import usb_controller_add
+from flows.usb_attach import PRIVILEGES
+from passgate.engine.catalogue import load
 from passgate.engine.planning import make_plan
 from passgate.engine.steps import Runbook
 from passgate.model.inventory import (
@@ -27,7 +28,7 @@ from passgate.model.inventory import (
 )
 from passgate.model.plan import Plan
 
-RUNBOOKS: dict[str, Runbook[Any]] = {one.slug: one for one in (usb_attach, usb_controller_add)}
+RUNBOOKS: dict[str, Runbook[Any]] = load(Path(__file__).parents[2])
 HOST = HostId(ref="host-11", name="esx-01.lab.example", uuid="4c4c4544")
 ELSEWHERE = HostId(ref="host-12", name="esx-02.lab.example", uuid="4c4c4545")
 Fields = Mapping[str, Any]
@@ -84,7 +85,8 @@ def estate(
 
 
 def plan(site: Inventory | None = None, *, runbook: str = "usb-attach", **ask: Any) -> Plan:
-    """Plan on that estate; unless asked otherwise, the stick for win-01, or an xHCI controller."""
+    """Plan on that estate; where the runbook asks for a VM or a USB device, win-01 and the stick unless said."""
     book = RUNBOOKS[runbook]
-    asked = {"vm": "win-01", **({"device": "18a5:0302"} if runbook == "usb-attach" else {}), **ask}
+    usual = {"vm": "win-01", "device": "18a5:0302"}
+    asked = {**{name: usual[name] for name in usual.keys() & book.ask.model_fields.keys()}, **ask}
     return make_plan(book, book.ask.model_validate(asked), site if site is not None else estate())

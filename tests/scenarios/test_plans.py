@@ -1,4 +1,4 @@
-"""Read plans.yaml: what was changed in the lab, what is asked, and the plan that people are shown. No Python needed."""
+"""Read plans_*.yaml: what was changed in the lab, what is asked, and the plan that people are shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from passgate.settings.load import load_config
 from tests.lab_site import Lab
 from tests.scenarios.paper import RUNBOOKS
 
-SCENARIOS: list[dict[str, Any]] = YAML(typ="safe").load((Path(__file__).parent / "plans.yaml").read_text("utf-8"))
+SCENARIOS: list[dict[str, Any]] = [
+    scenario
+    for file in sorted(Path(__file__).parent.glob("plans_*.yaml"))
+    for scenario in YAML(typ="safe").load(file.read_text("utf-8"))
+]
 WORDS = {"name", "given", "runbook", "ask", "needed", "impact", "unmet"}
 
 

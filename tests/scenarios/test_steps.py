@@ -1,169 +1,32 @@
 """Prove of every step in tasks/, on a real lab over the wire, what its base class promises.
 
-A scenario is data: what is done first, and the step. The one runner below demands the same of each: the paper calls
-nothing and foretells what happens, a second run sends nothing, a fresh reading says yes, undo restores the first state,
-and without authority nothing is sent.
+A scenario is data: what is done first, and the step; they are in the files `steps_*.py` beside this one. The one runner
+below demands the same of each: the paper calls nothing and foretells what happens, a second run sends nothing, a fresh
+reading says yes, undo restores the first state, and without authority nothing is sent.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from passgate.connect.vsphere.reading import Scope
-from passgate.engine.estate import Estate
-from passgate.engine.steps import Confirmation, NoUndo, Saw, Step, UsbSelector
+from passgate.engine.steps import NoUndo, Step
 from passgate.errors import NotAuthorizedError
-from passgate.model.inventory import ControllerKind, HostUsbDevice, Inventory, Vm
-from passgate.settings.load import load_config
-from tasks import arbitrator, guest, power, usb
+from passgate.model.inventory import HostUsbDevice, Inventory, Vm
+from tasks import arbitrator
 from tests.lab_site import Lab
+from tests.scenarios import steps_usb
+from tests.scenarios.stage import Given, Scenario, Stage
 
-XHCI, EHCI = ControllerKind.XHCI, ControllerKind.EHCI
-STICK = "18a5:0302"
-
-
-@dataclass(frozen=True)
-class Given:
-    """Hold the estate as read, the VM and, where one is named, the device that a scenario is about."""
-
-    site: Inventory
-    vm: Vm
-    _device: HostUsbDevice | None
-
-    @property
-    def device(self) -> HostUsbDevice:
-        """Return the device."""
-        assert self._device is not None
-        return self._device
-
-
-Make = Callable[[Given], Step]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One step on one VM of the lab; `first` are steps that are done before."""
-
-    why: str
-    vm: str
-    step: Make
-    first: Sequence[Make] = field(default=())
-    device: str | None = None
-
-
-def on(given: Given) -> Step:
-    """Power the VM on."""
-    return power.On(given.vm)
-
-
-def off(given: Given) -> Step:
-    """Power the VM off at once."""
-    return power.Off(given.vm, power.How.HARD)
-
-
-def xhci(given: Given) -> Step:
-    """Add an xHCI controller."""
-    return usb.AddController(given.vm, XHCI)
-
-
-def attach(given: Given) -> Step:
-    """Add the device to an xHCI controller, without vMotion support."""
-    return usb.AddDevice(given.vm, given.device, XHCI)
-
-
-def movable(given: Given) -> Step:
-    """Add the device with vMotion support."""
-    return usb.AddDevice(given.vm, given.device, XHCI, vmotion=True)
-
-
-SCENARIOS = (
-    Scenario("through the guest", "win-01", lambda one: power.Off(one.vm, power.How.GUEST)),
-    Scenario("like pulling the plug", "lnx-01", off),
-    Scenario("as gently as can be", "win-01", lambda one: power.Off(one.vm, power.How.GENTLEST)),
-    Scenario("a VM that is off", "win-02", on),
-    Scenario("where the arbitrator is stopped", "lnx-02", lambda one: arbitrator.Start(one.vm.host)),
-    Scenario("where no VM uses a device", "win-01", lambda one: arbitrator.Stop(one.vm.host)),
-    Scenario("xHCI on a VM that is off", "lnx-02", xhci),
-    Scenario("EHCI beside xHCI", "win-02", lambda one: usb.AddController(one.vm, EHCI)),
-    Scenario("xHCI on a running VM", "win-01", xhci),
-    Scenario("a controller without devices", "win-02", lambda one: usb.RemoveController(one.vm, XHCI)),
-    Scenario("to a VM that is off", "old-01", lambda one: usb.AddDevice(one.vm, one.device, EHCI),
-             first=[lambda one: usb.AddController(one.vm, EHCI)], device=STICK),
-    Scenario("to a running VM", "win-01", attach, first=[xhci], device=STICK),
-    Scenario("with vMotion support", "win-01", movable, first=[off, xhci], device=STICK),
-    Scenario("one of two twins", "win-02", attach, device="0529:0001,path:0/1/4"),
-    Scenario("from a VM that is off", "win-02", lambda one: usb.RemoveDevice(one.vm, one.device), first=[attach],
-             device="046d:082d"),
-    Scenario("from a running VM, with vMotion support", "win-01",
-             lambda one: usb.RemoveDevice(one.vm, one.device, XHCI, vmotion=True), first=[xhci, movable], device=STICK),
-    Scenario("as the host says too", "win-01", lambda one: usb.Connected(one.vm, one.device), first=[xhci, attach],
-             device=STICK),
-    Scenario("in Windows", "win-01", lambda one: guest.SeesUsb(one.vm, one.device), first=[xhci, attach], device=STICK),
-    Scenario("in Linux", "lnx-01",
-             lambda one: guest.SeesUsb(one.vm, one.device),
-             first=[lambda one: usb.AddDevice(one.vm, one.device, EHCI)], device=STICK),
-)  # fmt: skip
-
-
-class Stage:
-    """Read and change one lab as the engine would, with all authority or with none."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self._estate = Estate(load_config(lab.config), lab.home)
-        self.allowed = self._estate.acting_under(lambda *_: None)
-        self.refused = self._estate.acting_under(_no_authority)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._estate.close()
-
-    def given(self, scenario: Scenario) -> Given:
-        """Read the estate as the scenario sees it now."""
-        site = asyncio.run(self._estate.read(Scope(vms=(scenario.vm,), usb=True)))
-        vm, host = site.vm_and_host(scenario.vm)
-        return Given(site, vm, host.usb_device(UsbSelector(scenario.device)) if scenario.device else None)
-
-    def done(self, step: Step) -> None:
-        """Do a step, and see that it is done."""
-        step.apply(self.allowed)
-        self.seen(step)
-
-    def seen(self, step: Step) -> Confirmation:
-        """Look until a fresh reading says yes; fail with its words when it does not."""
-        deadline = time.monotonic() + 30
-        while (seen := step.confirm(self.allowed)).saw is not Saw.YES:
-            assert time.monotonic() < deadline, seen.words
-            time.sleep(0.02)
-        return seen
-
-    def sent(self) -> int:
-        """Return how many changes were asked for so far, looks into guests left out."""
-        return sum("Guest" not in one["method"] or one["method"] == "ShutdownGuest" for one in self._mutations())
-
-    def _mutations(self) -> list[dict[str, Any]]:
-        return self.lab.control.mutations()
-
-    def world(self) -> dict[str, Any]:
-        """Return what the lab itself says of the world, without what differs from moment to moment."""
-        state = self.lab.control.state()
-        for vm in state["vms"]:
-            del vm["tools_running"]
-            vm["usb"] = [(one["pattern"], one["hostname"], one["device"]) for one in vm["usb"]]
-            vm["controllers"] = sorted(vm["controllers"])
-        return {"vms": state["vms"], "hosts": state["hosts"]}
-
-
-def _no_authority(action: str, subject: str) -> None:
-    raise NotAuthorizedError(f"{action} on {subject}: not in this test.")
+SCENARIOS: tuple[Scenario, ...] = tuple(
+    scenario
+    for file in sorted(Path(__file__).parent.glob("steps_*.py"))
+    for scenario in importlib.import_module(f"tests.scenarios.{file.stem}").SCENARIOS
+)
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +53,7 @@ def name_of(scenario: Scenario) -> str:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
 def test_keeps_what_a_step_promises(stage: Stage, scenario: Scenario) -> None:
     """Paper calls nothing and foretells; acting works once and is confirmed; undo restores what was."""
-    for make in scenario.first:
-        stage.done(make(stage.given(scenario)))
+    stage.prepare(scenario)
     given = stage.given(scenario)
     step, before, sent = as_planned(scenario.step(given)), stage.world(), stage.sent()
 
@@ -215,11 +77,11 @@ def test_keeps_what_a_step_promises(stage: Stage, scenario: Scenario) -> None:
         assert not step.effect(stage.given(scenario).site).needed
 
     back = step.undo()
-    assert isinstance(back, NoUndo) is not step.mutates
+    assert step.mutates or isinstance(back, NoUndo)
     if isinstance(back, Step):
         assert back.effect(stage.given(scenario).site).needed
         stage.done(back)
-        assert stage.world() == before, "undo did not restore what was"
+        assert (stage.world() == before) is scenario.undone, "undo did not restore what was"
         sent = stage.sent()
         stage.done(back)
         assert stage.sent() == sent, "a second undo did something"
@@ -227,7 +89,7 @@ def test_keeps_what_a_step_promises(stage: Stage, scenario: Scenario) -> None:
 
 def test_the_arbitrator_stays_while_a_vm_uses_a_device(stage: Stage) -> None:
     """Stopping it would cut lic-01 off its licence, so the way back leaves it running and says so."""
-    given = stage.given(Scenario("", "lic-01", on))
+    given = stage.given(Scenario("", "lic-01", steps_usb.on))
     sent = stage.sent()
     with pytest.raises(Exception, match="lic-01 use USB devices by now"):
         arbitrator.Stop(given.vm.host).apply(stage.allowed)
@@ -237,7 +99,7 @@ def test_the_arbitrator_stays_while_a_vm_uses_a_device(stage: Stage) -> None:
 def test_every_step_has_a_scenario() -> None:
     """A step that no scenario runs has promised without proof."""
     asked = Given(*_any_estate())
-    covered = {type(scenario.step(asked)) for scenario in SCENARIOS}
+    covered = {scenario.of or type(scenario.step(asked)) for scenario in SCENARIOS}
     assert covered == set(steps())
 
 
@@ -259,17 +121,30 @@ def steps() -> list[type[Step]]:
 
 
 def meaning(site: Inventory) -> dict[str, Any]:
-    """Return what a plan foretells of an estate: power, controllers and USB entries of VMs, and the arbitrators."""
+    """Return what a plan foretells of an estate: what steps change of VMs, hosts and clusters."""
     return {
         **{
             vm.name: (
                 vm.power,
+                vm.host.name,
                 sorted(one.kind for one in vm.controllers),
                 sorted((one.pattern, one.hostname or "") for one in vm.usb),
+                sorted(one.address or "" for one in vm.pci),
+                (vm.cpus, vm.memory_mb, vm.memory_locked),
+                vm.extra,
             )
             for vm in site.vms
         },
-        **{host.name: host.arbitrator for host in site.hosts},
+        **{
+            host.name: (
+                host.arbitrator,
+                host.maintenance,
+                sorted(one.address for one in host.pci if one.enabled),
+                sorted((one.key, one.running, one.policy) for one in host.services or ()),
+            )
+            for host in site.hosts
+        },
+        **{one.name: (one.drs_overrides, one.dpm_overrides) for one in site.clusters},
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from passgate.connect.slack import SCOPES
-from passgate.connect.vsphere.reading import PRIVILEGES
+from passgate.connect.vsphere.reading import HOST_PRIVILEGES, PRIVILEGES
 from passgate.faces.cli.main import build
 from passgate.faces.cli.main import main as passgate
 
@@ -49,9 +49,11 @@ def test_asks_for_the_privileges_and_scopes_that_the_code_needs() -> None:
     """What an operator grants by the pages is what doctor asks for, no more and no less."""
     site = (ROOT / "docs/how-to/own-site.md").read_text(encoding="utf-8")
     named = {
-        f"VirtualMachine.{one}"
-        for one in re.findall(r"`(?:VirtualMachine)?\.((?:Config|Interact|GuestOp)\w*\.\w+)`", site)
+        one if one.startswith(("Resource", "Host")) else f"VirtualMachine.{one}"
+        for one in re.findall(
+            r"`(?:VirtualMachine)?\.?((?:Config|Interact|GuestOp|Resource|Host\.Config|Host\.Inventory)\w*\.\w+)`", site
+        )
     }
-    assert named == set(PRIVILEGES)
+    assert named == {*PRIVILEGES, *HOST_PRIVILEGES}
     manifest = YAML(typ="safe").load(ROOT / "docs/how-to/slack-app-manifest.yaml")
     assert set(manifest["oauth_config"]["scopes"]["bot"]) == set(SCOPES)

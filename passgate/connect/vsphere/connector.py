@@ -10,11 +10,11 @@ from typing import Any
 from pyVmomi import vim
 
 from passgate.connect.vsphere import specs
+from passgate.connect.vsphere.acting import Acting
 from passgate.connect.vsphere.parsing import Props
 from passgate.connect.vsphere.reading import read_usb, read_vm
-from passgate.connect.vsphere.session import Session
-from passgate.connect.vsphere.waiting import wait_for_task, wait_until
-from passgate.errors import AmbiguousNameError, NotAuthorizedError, RefusedError, UnconfirmedError
+from passgate.connect.vsphere.waiting import wait_until
+from passgate.errors import AmbiguousNameError, RefusedError, UnconfirmedError
 from passgate.model.inventory import (
     ControllerKind,
     HostId,
@@ -27,31 +27,9 @@ from passgate.model.inventory import (
 )
 from passgate.model.usb import canonical_path
 
-Authorize = Callable[[str, str], None]
-TASK = timedelta(minutes=5)
-"""How long a task is waited for; it goes on when we no longer wait."""
 
-
-def refuse(action: str, subject: str) -> None:
-    """Refuse every mutating call: what connectors for reading are made with."""
-    raise NotAuthorizedError(
-        f"{action} on {subject} was not sent: nothing here has the authority to change anything.",
-        hint="File a change; it is carried out once policy is met.",
-        subject=subject,
-    )
-
-
-class VSphereConnector:
-    """Read and change VMs through one session, as `passgate.engine.ports.VSphere` says.
-
-    `authorize(action, subject)` is called as the last thing before each mutating call is sent; `action` is the name of
-    the method, `subject` the resource (`vm:vm-7`).
-    """
-
-    def __init__(self, session: Session, authorize: Authorize = refuse, *, task_within: timedelta = TASK) -> None:
-        self._session = session
-        self._authorize = authorize
-        self._task_within = task_within
+class VSphereConnector(Acting):
+    """Read and change VMs through one session, as `passgate.engine.ports.VSphere` says."""
 
     def vm(self, vm: VmId) -> Vm:
         """Read one VM anew, in one round trip."""
@@ -73,7 +51,7 @@ class VSphereConnector:
         """Ask VMware Tools to shut the guest down, and wait until the VM is off; off already counts as done."""
         doing = f"shut down the guest of {vm.name}"
         with already_so("poweredOff"):
-            self._send("shut_down_guest", vm, doing, lambda one: one.ShutdownGuest())
+            self._start("shut_down_guest", vm, doing, lambda one: one.ShutdownGuest())
         ref = vm.ref
         off = wait_until(
             self._session,
@@ -203,24 +181,18 @@ class VSphereConnector:
 
     def _power(self, action: str, vm: VmId, doing: str, wanted: str, start: Callable[[Any], Any]) -> None:
         with already_so(wanted):
-            self._await(self._send(action, vm, doing, start), vm, doing)
+            self._run(action, vm, doing, start)
 
     def _reconfigure(self, action: str, vm: VmId, doing: str, spec: Any) -> None:
-        self._await(self._send(action, vm, doing, lambda one: one.ReconfigVM_Task(spec)), vm, doing)
+        self._run(action, vm, doing, lambda one: one.ReconfigVM_Task(spec))
 
-    def _send(self, action: str, vm: VmId, doing: str, start: Callable[[Any], Any]) -> Any:
-        """Ask for authority, send, and return what was started."""
-        one = self._object(vm)
+    def _run(self, action: str, vm: VmId, doing: str, start: Callable[[Any], Any]) -> None:
+        """Send a call that starts a task on the VM, and wait for its end."""
+        task = self._start(action, vm, doing, start)
+        self._await(task, vm=self._object(vm), doing=doing, subject=vm.name)
 
-        def send(_: Any) -> Any:
-            self._authorize(action, f"vm:{vm.ref}")
-            return start(one)
-
-        return self._session.call(doing, vm.name, send)
-
-    def _await(self, task: Any, vm: VmId, doing: str) -> None:
-        seconds = self._task_within.total_seconds()
-        wait_for_task(self._session, task, self._object(vm), seconds, doing=doing, subject=vm.name)
+    def _start(self, action: str, vm: VmId, doing: str, start: Callable[[Any], Any]) -> Any:
+        return self._send(action, f"vm:{vm.ref}", self._object(vm), start, doing=doing, subject=vm.name)
 
 
 @contextmanager

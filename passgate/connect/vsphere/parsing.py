@@ -8,30 +8,33 @@ where `VITAL` was all there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pyVmomi import vim
 
+from passgate.errors import InputError
 from passgate.model.inventory import (
+    Cluster,
     ControllerKind,
     GuestFamily,
     Host,
     HostId,
+    HostService,
     HostUsbDevice,
     Power,
+    Snapshot,
     UsbController,
     UsbOptions,
     Vm,
+    VmPci,
     VmUsbDevice,
 )
+from passgate.model.pci import USB_CLASS, pci_address
 from passgate.model.usb import canonical_path
 
 Props = Mapping[str, Any]
 device = vim.vm.device
-
-USB_CLASS = 0x0C03
-"""PCI class and subclass of USB controllers."""
 
 POWER = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
 CONTROLLERS = {
@@ -44,6 +47,10 @@ LINUX = re.compile(
     re.IGNORECASE,
 )
 ESCAPED = re.compile(r"%(25|2f|5c)", re.IGNORECASE)
+HEX = re.compile(r"[0-9a-fA-F]{1,4}")
+MIB = 1024 * 1024
+PASSTHROUGH = ("usb.", "pciPassthru")
+"""How the advanced settings begin that USB and PCI passthrough know."""
 KERNEL = re.compile(r"kernelVersion='([^']*)'")
 
 LIGHT_VM = (
@@ -62,6 +69,14 @@ DETAILED_VM = (
     "config.guestId",
     "config.guestFullName",
     "config.extraConfig",
+    "config.hardware.numCPU",
+    "config.hardware.memoryMB",
+    "config.memoryAllocation.reservation",
+    "config.memoryReservationLockedToMax",
+    "config.cpuHotAddEnabled",
+    "config.memoryHotAddEnabled",
+    "config.files.vmPathName",
+    "snapshot",
     "runtime.faultToleranceState",
     "runtime.question",
     "guest.toolsVersionStatus2",
@@ -80,8 +95,15 @@ LIGHT_HOST = (
     "runtime.connectionState",
     "runtime.inMaintenanceMode",
     "summary.config.product.version",
+    "summary.hardware.memorySize",
 )
-DETAILED_HOST = ("hardware.pciDevice", "config.network.vnic")
+DETAILED_HOST = (
+    "hardware.pciDevice",
+    "config.network.vnic",
+    "config.service.service",
+    "runtime.bootTime",
+    "summary.rebootRequired",
+)
 
 
 def plain_name(name: str) -> str:
@@ -111,6 +133,40 @@ def host_from(ref: str, props: Props, parent: Props, usb: tuple[HostUsbDevice, .
         management_ip=next(
             (nic.spec.ip.ipAddress for nic in props.get("config.network.vnic", ()) if is_vmk0(nic)), None
         ),
+        boot_time=props.get("runtime.bootTime"),
+        reboot_required=bool(props.get("summary.rebootRequired")),
+        memory_mb=int(props.get("summary.hardware.memorySize", 0)) // MIB,
+        services=host_services(props.get("config.service.service")),
+    )
+
+
+def host_services(services: Any) -> tuple[HostService, ...] | None:
+    """Return the host's services; None when they were not read."""
+    if services is None:
+        return None
+    return tuple(
+        HostService(key=one.key, label=one.label or "", running=bool(one.running), policy=str(one.policy or ""))
+        for one in services
+    )
+
+
+def cluster_from(ref: str, props: Props) -> Cluster:
+    """Return a cluster with the automation that it and its members are set to."""
+    config = props.get("configurationEx")
+    drs, dpm, das = (getattr(config, name, None) for name in ("drsConfig", "dpmConfigInfo", "dasConfig"))
+    vms = getattr(config, "drsVmConfig", None) or ()
+    hosts = getattr(config, "dpmHostConfig", None) or ()
+    return Cluster(
+        ref=ref,
+        name=props.get("name", ref),
+        drs=bool(getattr(drs, "enabled", False)),
+        drs_level=str(getattr(drs, "defaultVmBehavior", None) or ""),
+        drs_overrides={
+            str(ref_of(one.key)): "disabled" if one.enabled is False else str(one.behavior or "") for one in vms
+        },
+        dpm=bool(getattr(dpm, "enabled", False)),
+        dpm_overrides={str(ref_of(one.key)): one.enabled is not False for one in hosts},
+        ha=bool(getattr(das, "enabled", False)),
     )
 
 
@@ -161,7 +217,49 @@ def vm_from(ref: str, props: Props, host: HostId, options: UsbOptions | None = N
         disks=sum(isinstance(one, device.VirtualDisk) for one in devices) if devices else None,
         options=options,
         change_version=props.get("config.changeVersion", ""),
+        cpus=props.get("config.hardware.numCPU", 0),
+        memory_mb=props.get("config.hardware.memoryMB", 0),
+        memory_reservation_mb=props.get("config.memoryAllocation.reservation", 0),
+        memory_locked=bool(props.get("config.memoryReservationLockedToMax")),
+        cpu_hot_add=bool(props.get("config.cpuHotAddEnabled")),
+        memory_hot_add=bool(props.get("config.memoryHotAddEnabled")),
+        snapshots=tuple(snapshots(getattr(props.get("snapshot"), "rootSnapshotList", None) or ())),
+        pci=tuple(vm_pci(one) for one in devices if isinstance(one, device.VirtualPCIPassthrough)),
+        extra={
+            one.key: str(one.value) for one in props.get("config.extraConfig", ()) if one.key.startswith(PASSTHROUGH)
+        },
+        vmx_path=props.get("config.files.vmPathName", ""),
     )
+
+
+def snapshots(tree: Iterable[Any]) -> Iterator[Snapshot]:
+    """Yield all snapshots of a tree, parents first; one that was taken of a running VM holds its memory."""
+    for one in tree:
+        yield Snapshot(name=one.name, memory=str(one.state) == "poweredOn")
+        yield from snapshots(one.childSnapshotList or ())
+
+
+def vm_pci(one: Any) -> VmPci:
+    """Return one PCI passthrough entry of a VM's configuration; ids unsigned, as the host's are kept."""
+    backing = one.backing
+    if not isinstance(backing, device.VirtualPCIPassthrough.DeviceBackingInfo):
+        return VmPci(key=one.key, name="dynamic DirectPath")
+    return VmPci(
+        key=one.key,
+        address=spelled(backing.id),
+        vendor=backing.vendorId & 0xFFFF,
+        device=int(backing.deviceId, 16) if HEX.fullmatch(backing.deviceId or "") else None,
+        system_id=backing.systemId or "",
+        name=backing.deviceName or "",
+    )
+
+
+def spelled(address: str) -> str:
+    """Return a PCI address in the one spelling that is compared; what is none stays as it is."""
+    try:
+        return pci_address(address)
+    except InputError:
+        return address
 
 
 def vm_usb(one: Any) -> VmUsbDevice:

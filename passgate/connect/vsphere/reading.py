@@ -18,6 +18,7 @@ from passgate.connect.vsphere.parsing import (
     VITAL,
     VITAL_IF_SET,
     Props,
+    cluster_from,
     host_from,
     host_id,
     host_usb,
@@ -33,11 +34,25 @@ from passgate.model.inventory import Host, HostId, HostUsbDevice, Inventory, Usb
 query = vmodl.query.PropertyCollector
 
 PAGE = 500
+HOST_PRIVILEGES = (
+    "Host.Config.Maintenance",
+    "Host.Config.NetService",
+    "Host.Config.PciPassthru",
+    "Host.Config.Settings",
+)
+"""What runbooks that change a host need on it (reference vSphere 0.3)."""
 PRIVILEGES = (
     "VirtualMachine.Interact.PowerOn",
     "VirtualMachine.Interact.PowerOff",
     "VirtualMachine.Config.AddRemoveDevice",
     "VirtualMachine.Config.HostUSBDevice",
+    "VirtualMachine.Config.AdvancedConfig",
+    "VirtualMachine.Config.CPUCount",
+    "VirtualMachine.Config.Memory",
+    "VirtualMachine.Config.Resource",
+    "VirtualMachine.Interact.Reset",
+    "Resource.ColdMigrate",
+    "Resource.HotMigrate",
     "VirtualMachine.GuestOperations.Query",
     "VirtualMachine.GuestOperations.Execute",
     "VirtualMachine.GuestOperations.Modify",
@@ -57,7 +72,7 @@ Rows = dict[str, Row]
 
 @dataclass(frozen=True)
 class Scope:
-    """Say what to read in depth: VMs (by name or instance UUID), hosts (by name or id), and whether USB is wanted.
+    """Say what to read in depth: VMs (by name or instance UUID), hosts (by name or id); and whether USB and PCI too.
 
     Every VM, host and cluster is read lightly in any case, so that names can be resolved and offered.
     """
@@ -65,6 +80,7 @@ class Scope:
     vms: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     usb: bool = False
+    pci: bool = False
     all_hosts: bool = False
 
 
@@ -188,6 +204,31 @@ def demand_vital(name: str, row: Row) -> None:
     ) from fault
 
 
+def read_one_host(session: Session, host: HostId) -> Host:
+    """Return one host without its USB devices, in one round trip, or two for one that is in a cluster."""
+    doing = f"read host {host.name}"
+    spec = query.FilterSpec(
+        objectSet=[query.ObjectSpec(obj=session.object(vim.HostSystem, host.ref), skip=False)],
+        propSet=[props_of(vim.HostSystem, (*LIGHT_HOST, *DETAILED_HOST))],
+    )
+    row = retrieve(session, spec, doing=doing, subject=host.name).get(host.ref, Row())
+    if "runtime.connectionState" not in row:
+        raise UnreachableError(
+            f"Could not {doing}: vCenter left its connection state out of the answer.",
+            hint="Look in vCenter whether the host is there, and whether Passgate's account may read it.",
+            subject=host.name,
+        )
+    parent = row.get("parent")
+    if not isinstance(parent, vim.ClusterComputeResource):
+        return host_from(host.ref, row, {})
+    above = query.FilterSpec(
+        objectSet=[query.ObjectSpec(obj=session.object(vim.ClusterComputeResource, str(ref_of(parent))), skip=False)],
+        propSet=[props_of(vim.ClusterComputeResource, ("name", "configurationEx"))],
+    )
+    rows = retrieve(session, above, doing=doing, subject=host.name)
+    return host_from(host.ref, row, rows.get(str(ref_of(parent)), Row()))
+
+
 def read_host_id(session: Session, ref: str) -> HostId:
     """Return the identity of the host with that id, in one round trip."""
     spec = query.FilterSpec(
@@ -249,9 +290,14 @@ def read_usb_options(session: Session, host: HostId, version: str) -> UsbOptions
     return found
 
 
-def read_privileges(session: Session, refs: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Return which of PRIVILEGES the account holds on each VM; nothing when the server can't say."""
-    entities = [session.object(vim.VirtualMachine, ref) for ref in refs]
+def read_privileges(session: Session, vms: Iterable[str], hosts: Iterable[str] = ()) -> dict[str, frozenset[str]]:
+    """Return which of PRIVILEGES the account holds on each VM, and of HOST_PRIVILEGES on each host, in one round trip.
+
+    Nothing when the server can't say.
+    """
+    wanted = {**dict.fromkeys(vms, PRIVILEGES), **dict.fromkeys(hosts, HOST_PRIVILEGES)}
+    kinds = ((vim.VirtualMachine, PRIVILEGES), (vim.HostSystem, HOST_PRIVILEGES))
+    entities = [session.object(kind, ref) for kind, names in kinds for ref, asked in wanted.items() if asked is names]
     if not entities:
         return {}
     try:
@@ -259,15 +305,15 @@ def read_privileges(session: Session, refs: Iterable[str]) -> dict[str, frozense
             "read the privileges of Passgate's account",
             session.address,
             lambda content: content.authorizationManager.HasPrivilegeOnEntities(
-                entity=entities, sessionId=session.key, privId=list(PRIVILEGES)
+                entity=entities, sessionId=session.key, privId=[*PRIVILEGES, *HOST_PRIVILEGES]
             ),
         )
     except (UnsupportedError, LoginError, RefusedError):
         return {}
-    return {
-        one.entity._moId: frozenset(each.privId for each in one.privAvailability if each.isGranted)  # noqa: SLF001
-        for one in answers
+    granted = {
+        str(ref_of(one.entity)): {each.privId for each in one.privAvailability if each.isGranted} for one in answers
     }
+    return {ref: frozenset(has & set(wanted[ref])) for ref, has in granted.items()}
 
 
 def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
@@ -316,7 +362,11 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
         read_at=read_at,
         vms=tuple(vm(ref, props) for ref, props in light_vms.items()),
         hosts=hosts,
-        privileges=read_privileges(session, named),
+        clusters=tuple(
+            cluster_from(ref, {**resources.get(ref, {}), **rows.get(ref, {})}) for ref in sorted(filter(None, clusters))
+        ),
+        standalone=session.content.about.apiType == "HostAgent",
+        privileges=read_privileges(session, named, deep_hosts),
     )
 
 

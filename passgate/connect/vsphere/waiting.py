@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pyVmomi import vim, vmodl
 
 from passgate.connect.vsphere.faults import of_fault
+from passgate.connect.vsphere.parsing import ref_of
 from passgate.connect.vsphere.session import Session
 from passgate.errors import RefusedError, UnconfirmedError
 
@@ -72,18 +73,18 @@ def _take(update: Any, seen: Seen) -> None:
 def wait_for_task(session: Session, task: Any, vm: Any, seconds: float, *, doing: str, subject: str) -> None:
     """Return when the task has ended well; raise for its fault, for a question of the VM, and for our deadline.
 
-    A question is watched for because a task can stand still for ever behind one.
+    A question is watched for because a task can stand still for ever behind one; `vm` None: the task is about no VM.
     """
-    task_ref, vm_ref = task._moId, vm._moId  # noqa: SLF001  # pyVmomi's only name for the id
+    task_ref, vm_ref = ref_of(task), ref_of(vm)
 
     def settled(seen: Seen) -> tuple[str, Any] | None:
-        state = seen.get(task_ref, {}).get("info.state")
+        state = seen.get(str(task_ref), {}).get("info.state")
         if state in {vim.TaskInfo.State.success, vim.TaskInfo.State.error}:
-            return str(state), seen[task_ref].get("info.error")
-        question = seen.get(vm_ref, {}).get("runtime.question")
+            return str(state), seen[str(task_ref)].get("info.error")
+        question = seen.get(str(vm_ref), {}).get("runtime.question")
         return ("question", question) if question is not None else None
 
-    watched = {task: ("info.state", "info.error"), vm: ("runtime.question",)}
+    watched = {task: ("info.state", "info.error"), **({vm: ("runtime.question",)} if vm is not None else {})}
     try:
         end = wait_until(session, watched, settled, seconds, doing=doing, subject=subject)
     except RefusedError as error:
