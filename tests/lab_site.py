@@ -17,7 +17,13 @@ import httpx
 from passgate.lab import lifecycle
 
 SHIPPED = Path(__file__).parents[1] / "config"
-FAST = {"power_seconds": 0.05, "boot_seconds": 0.1, "reconfigure_seconds": 0.02, "connect_seconds": 0.02}
+FAST = {
+    "power_seconds": 0.05,
+    "boot_seconds": 0.1,
+    "reconfigure_seconds": 0.02,
+    "connect_seconds": 0.02,
+    "reboot_seconds": 0.3,
+}
 Json = dict[str, Any]
 
 

@@ -11,10 +11,13 @@
     POST /extra        {"vm", "key", "value"}            set a line of the VM's extra configuration; null removes it
     POST /file         {"path", "text"}                  put a file on the datastore, in place of the one that is there
     GET  /files        the files that were put beside those of the VMs, and the text of each VM's VMX file
-    POST /host         {"host", ...}                     set maintenance, connection, version, dpm, name
-    POST /cluster      {"dpm"}                           let DRS power idle hosts off
+    POST /host         {"host", ...}                     set maintenance, connection, version, dpm, name and the like
+    POST /reboot       {"host"}                          somebody reboots the host, without asking anybody
+    POST /standby      {"host", "on"}                    let power management switch an idle host off, or on again
+    POST /cluster      {"dpm", "drs", "behavior"}        what DRS and power management may do by themselves
+    POST /drs          {"vm", "behavior", "enabled"}     override DRS for a VM; no behavior: take the override away
     POST /clock        {"seconds"}                       let vCenter's clock be so far ahead (or behind)
-    POST /vm           {"vm", ...}                       set power, question, template and the like
+    POST /vm           {"vm", ...}                       set power, question, template, host and the like
     POST /guest        {"vm", "path", "act", ...}        act inside a guest: see guest_control.py
     POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
@@ -48,8 +51,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from passgate.lab import guest_control
+from passgate.lab.cluster import DrsOverride
 from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualUsb
 from passgate.lab.inventory_seed import seeded_world
+from passgate.lab.reboot import power_down_idle, power_up, restart
 from passgate.lab.slack import ActError, SlackServer
 from passgate.lab.vcenter import VCenterServer
 from passgate.lab.vmfs import written
@@ -58,11 +63,14 @@ from passgate.lab.world import World
 Json = dict[str, Any]
 START_TIME = 10.0
 VM_FIELDS = frozenset({
-    "annotation", "blind", "connection", "cpu_hot_add", "fault_tolerance", "hardware_version", "hot_add", "hot_remove",
-    "memory_hot_add", "power", "question", "template", "tools_installed",
+    "annotation", "blind", "connection", "cpu_hot_add", "fault_tolerance", "ft_role", "hardware_version", "hot_add",
+    "hot_remove", "local_datastore", "memory_hot_add", "memory_mb", "power", "question", "template", "tools_installed",
 })  # fmt: skip
-HOST_FIELDS = frozenset({"connection", "dpm", "maintenance", "name", "version"})
-"""What POST /vm and POST /host may set."""
+HOST_FIELDS = frozenset({
+    "answers_902", "connection", "dpm", "maintenance", "memory_mb", "name", "reboot_required", "version",
+})  # fmt: skip
+CLUSTER_FIELDS = frozenset({"behavior", "dpm", "drs"})
+"""What POST /vm, POST /host and POST /cluster may set."""
 
 
 class Control:
@@ -169,8 +177,10 @@ class Control:
     def vm(self, asked: Json) -> Json:
         """Set fields of a VM, as somebody else's change would."""
         vm = self._world.vm(asked["vm"])
-        wanted = _settable(asked, "vm", VM_FIELDS)
+        wanted = _settable({key: value for key, value in asked.items() if key != "host"}, "vm", VM_FIELDS)
         with self._world.lock:
+            if "host" in asked:
+                self._world.migrate(vm, self._world.host(asked["host"]))
             if "power" in wanted:
                 self._world.set_power(vm, wanted.pop("power"))
             vars(vm).update(wanted)
@@ -186,11 +196,34 @@ class Control:
             return _host_state(self._world, host)
 
     def cluster(self, asked: Json) -> Json:
-        """Set whether the cluster powers idle hosts off."""
+        """Set what DRS and power management may do by themselves."""
         with self._world.lock:
-            self._world.dpm = bool(asked["dpm"])
+            vars(self._world.cluster).update(_settable(asked, "", CLUSTER_FIELDS))
             self._world.changed()
         return {}
+
+    def drs(self, asked: Json) -> Json:
+        """Override DRS for a VM, or take the override away."""
+        with self._world.lock:
+            ref = self._world.vm(asked["vm"]).ref
+            self._world.cluster.overrides.pop(ref, None)
+            if asked.get("behavior"):
+                override = DrsOverride(bool(asked.get("enabled", True)), str(asked["behavior"]))
+                self._world.cluster.overrides[ref] = override
+            self._world.changed()
+        return {}
+
+    def reboot(self, asked: Json) -> Json:
+        """Reboot a host as somebody at its console would: whatever runs on it goes down."""
+        host = self._world.host(asked["host"])
+        restart(self._world, host)
+        return _host_state(self._world, host)
+
+    def standby(self, asked: Json) -> Json:
+        """Let power management switch an idle host off, or on again."""
+        host = self._world.host(asked["host"])
+        (power_up if asked.get("on") else power_down_idle)(self._world, host)
+        return _host_state(self._world, host)
 
     def clock(self, asked: Json) -> Json:
         """Let vCenter's clock be so many seconds ahead of the true time."""
@@ -250,6 +283,7 @@ class Control:
         """Put the world back as it was at the start; its objects stay the same ones, because the wires hold them."""
         world = self._world
         with world.lock:
+            world.begin_anew()
             fresh = seeded_world(world.settings)
             fresh.close()
             hosts = {host.ref: host for host in world.hosts}
@@ -259,7 +293,8 @@ class Control:
             for vm in fresh.vms:
                 vars(vms.setdefault(vm.ref, vm)).update({**vars(vm), "host": hosts[vm.host.ref]})
             world.vms[:] = [vms[vm.ref] for vm in fresh.vms]
-            world.dpm, world.clock_ahead = fresh.dpm, fresh.clock_ahead
+            vars(world.cluster).update(vars(fresh.cluster))
+            world.clock_ahead = fresh.clock_ahead
             self._pulled.clear()
             world.datastore.clear()
             world.mutations.clear()
@@ -287,7 +322,8 @@ class ControlServer:
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
-                    control.host, control.cluster, control.clock, control.expire, control.guest,
+                    control.host, control.cluster, control.drs, control.reboot, control.standby, control.clock,
+                    control.expire, control.guest,
                     control.rename_vm, control.add_vm, control.reset, control.extra, control.file,
                 )
             ),
@@ -388,5 +424,10 @@ def _host_state(world: World, host: LabHost) -> Json:
         "arbitrator": "running" if host.arbitrator_running else "stopped",
         "autostart": host.arbitrator_autostart,
         "services": {one.key: [one.running, one.policy] for one in host.services.values()},
+        "connection": host.connection,
+        "power": host.power,
+        "maintenance": host.maintenance,
+        "boot_time": host.boot_time.isoformat(),
+        "dpm": host.dpm,
         "usb": [{**_usb_state(one), "used_by": users.get(id(one))} for one in host.usb],
     }

@@ -44,6 +44,7 @@ class EsxiShells:
         self.private_key = new_private_key()
         self.password = secrets.token_urlsafe(16)
         self._shells = [_Shell(world, host, _key(self.private_key), self.password) for host in world.hosts]
+        world.when_down.append(self._cut)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -62,6 +63,12 @@ class EsxiShells:
         """Begin to answer."""
         for one in self._shells:
             one.start()
+
+    def _cut(self, host: LabHost) -> None:
+        """Break the connections to a host that goes down; in a thread, because whoever takes it down holds the lock."""
+        for one in self._shells:
+            if one.host is host:
+                threading.Thread(target=one.cut, name=f"ssh {host.name} down", daemon=True).start()
 
     def stop(self) -> None:
         """Close all listeners and connections."""
@@ -97,6 +104,10 @@ class _Shell:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Break all connections."""
         with self._lock:
             connections, self._connections = tuple(self._connections), set()
         for one in connections:
@@ -116,7 +127,8 @@ class _Shell:
         fault = self.world.take_fault(CONNECT, self.host.name, self.host.ref)
         if fault:
             time.sleep(fault.delay)
-        if (fault and fault.fault) or not self.host.services["TSM-SSH"].running:
+        down = self.host.power != "poweredOn" or not self.host.services["TSM-SSH"].running
+        if (fault and fault.fault) or down:
             # A reset instead of an orderly end: what a client sees of a host that is down.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()

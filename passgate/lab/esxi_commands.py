@@ -16,6 +16,7 @@ from passgate.lab.world import World
 CONTROLLER = "0000:00:14.0"
 FORMATTERS = ("json", "csv", "xml", "keyvalue")
 USAGE = 1
+NC_WORDS = 5
 """Exit status of ESXi's tools for words that they don't know."""
 
 
@@ -52,6 +53,7 @@ class HostTools:
             "/etc/init.d/usbarbitrator": self._usbarbitrator,
             "/etc/init.d/pcscd": self._pcscd,
             "ps": self._ps,
+            "nc": self._nc,
             "grep": grep,
             "egrep": grep,
             "echo": echo,
@@ -115,6 +117,20 @@ class HostTools:
             found.passthrough = enable
             self._world.changed()
         return Output()
+
+    # -- network -------------------------------------------------------------------------------------------------
+
+    def _nc(self, words: list[str], _: str) -> Output:
+        """Try a connection, as `nc -z -w SECONDS ADDRESS PORT` does; hosts of the lab answer on 443 and 902."""
+        if len(words) != NC_WORDS or words[:2] != ["-z", "-w"] or not words[2].isdecimal():
+            return Output("", "usage: nc -z -w timeout host port\n", USAGE)
+        address, port = words[3:]
+        with self._world.lock:
+            there = next((one for one in self._world.hosts if one.ip == address and one.power == "poweredOn"), None)
+            opened = there is not None and (port == "443" or (port == "902" and there.answers_902))
+        if not opened:
+            return Output("", "", USAGE)
+        return Output(f"Connection to {address} {port} port [tcp/*] succeeded!\n")
 
     # -- services ------------------------------------------------------------------------------------------------
 

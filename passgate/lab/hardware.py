@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from passgate.lab.guest_devices import GuestDevice
 
+from passgate.lab.cluster import LabCluster
+
 VirtualKind = Literal[
     "ide", "ps2", "pci", "sio", "keyboard", "pointing", "video", "scsi", "disk", "nic", "ehci", "xhci", "usb", "other"
 ]
 PowerState = str
 """`poweredOn`, `poweredOff` or `suspended`, as vSphere writes them."""
+
+SHARED_DATASTORE = "datastore1"
 
 _PART = re.compile(r"(\w+):((?:\\.|[^\\ ])*)")
 _ticks = itertools.count(1)
@@ -29,7 +34,7 @@ def stamp() -> str:
 class Refusal(Exception):  # noqa: N818 - a fault of the simulated world is an answer, not an error of the lab
     """Carry a vSphere fault by name, with its message and fields; each wire writes it in its own format."""
 
-    def __init__(self, fault: str, message: str = "", **fields: Any) -> None:
+    def __init__(self, fault: str, message: str = "", /, **fields: Any) -> None:
         super().__init__(message or fault)
         self.fault = fault
         self.message = message or fault
@@ -101,7 +106,14 @@ class LabHost:
     version: str = "8.0.2"
     build: str = "22380479"
     connection: str = "connected"
+    power: str = "poweredOn"
+    """`poweredOn`, `poweredOff` while it reboots, or `standBy` where power management switched it off."""
     maintenance: bool = False
+    entering_maintenance: bool = False
+    reboot_required: bool = False
+    memory_mb: int = 65536
+    answers_902: bool = True
+    """Whether TCP 902 of its management address lets other hosts in, over which USB devices of moved VMs travel."""
     arbitrator_running: bool = True
     arbitrator_autostart: bool = True
     usb: list[HostUsb] = field(default_factory=list)
@@ -110,6 +122,14 @@ class LabHost:
     boot_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     dpm: bool | None = None
     """Override of the cluster's power management for this host; None: no override."""
+    at_boot: list[Callable[[], None]] = field(default_factory=list)
+    """What was configured and takes effect with the next boot only; each is called once, under the world's lock."""
+    recent_tasks: list[str] = field(default_factory=list)
+
+    @property
+    def local_datastore(self) -> str:
+        """Return the name of the datastore that this host alone sees."""
+        return f"{self.name.partition('.')[0]}-local"
 
     def usb_at(self, path: str) -> HostUsb:
         """Return the device at that path, given with or without `path:`."""
@@ -182,6 +202,10 @@ class LabVm:
     ready_at: float = 0.0
     recent_tasks: list[str] = field(default_factory=list)
     fault_tolerance: bool = False
+    ft_role: str = "primary"
+    """`primary` or `secondary`, which counts only with fault tolerance."""
+    local_datastore: bool = False
+    """Whether its disks are on its host's own datastore, which no other host sees."""
     question: str | None = None
     connection: str = "connected"
     annotation: str = ""
@@ -206,6 +230,11 @@ class LabVm:
     def is_windows(self) -> bool:
         """Say whether the guest is a Windows."""
         return self.guest_id.startswith("win")
+
+    @property
+    def datastore(self) -> str:
+        """Return the name of the datastore that its files are on."""
+        return self.host.local_datastore if self.local_datastore else SHARED_DATASTORE
 
     @property
     def dns_name(self) -> str:
@@ -233,7 +262,7 @@ class Task:
 
     id: str
     method: str
-    vm: LabVm
+    entity: LabVm | LabHost | LabCluster
     user: str
     state: str = "queued"
     queued: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -242,6 +271,8 @@ class Task:
     error: Refusal | None = None
     result: object = None
     cancelled: bool = False
+    locks: bool = True
+    """Whether no other task may run on the same object meanwhile."""
 
     @property
     def has_ended(self) -> bool:

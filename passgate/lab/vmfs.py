@@ -11,20 +11,20 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 
-from passgate.lab.hardware import LabVm
+from passgate.lab.hardware import SHARED_DATASTORE, LabVm
 
-DATASTORE = "datastore1"
-VOLUME = f"/vmfs/volumes/{DATASTORE}"
+VOLUME = f"/vmfs/volumes/{SHARED_DATASTORE}"
+"""Where a shell finds the datastore that all hosts see."""
 _LINE = re.compile(rb'^[ \t]*([^\s="#]+)[ \t]*=[ \t]*(?:"([^"]*)"|([^\s"#]*))[ \t]*(?:#.*)?$')
 
 
 def vmx_path(vm: LabVm) -> str:
     """Return the path of the configuration file; named by id, because names may hold anything."""
-    return f"[{DATASTORE}] {vm.ref}/{vm.ref}.vmx"
+    return f"[{vm.datastore}] {vm.ref}/{vm.ref}.vmx"
 
 
 class Datastore:
-    """The one datastore of all hosts. `vms` returns the VMs that have a folder on it now."""
+    """The files on all datastores. `vms` returns the VMs that have a folder there now."""
 
     def __init__(self, vms: Callable[[], Sequence[LabVm]]) -> None:
         self._vms = vms
@@ -40,7 +40,7 @@ class Datastore:
         for vm in self._vms():
             if path == _file(vm, "vmx"):
                 return written(vm) if vm.vmx_file is None else vm.vmx_file
-            if path == f"{VOLUME}/{vm.ref}/vmware.log":
+            if path == f"{_folder(vm)}/vmware.log":
                 return "".join(f"{line}\n" for line in vm.log).encode()
         return self._others.get(path)
 
@@ -48,7 +48,7 @@ class Datastore:
         """Put a file there, in place of the one that was; False where its folder does not exist."""
         path = posixpath.normpath(path)
         folder = posixpath.dirname(path)
-        owner = next((vm for vm in self._vms() if folder == f"{VOLUME}/{vm.ref}"), None)
+        owner = next((vm for vm in self._vms() if folder == _folder(vm)), None)
         if owner is None or path == folder:
             return False
         if path == _file(owner, "vmx"):
@@ -91,8 +91,12 @@ def reload(vm: LabVm) -> None:
     vm.connection = "connected"
 
 
+def _folder(vm: LabVm) -> str:
+    return f"/vmfs/volumes/{vm.datastore}/{vm.ref}"
+
+
 def _file(vm: LabVm, kind: str) -> str:
-    return f"{VOLUME}/{vm.ref}/{vm.ref}.{kind}"
+    return f"{_folder(vm)}/{vm.ref}.{kind}"
 
 
 def _facts(vm: LabVm) -> dict[str, str]:

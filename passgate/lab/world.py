@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from passgate.lab import guest_devices, smartcards
+from passgate.lab.cluster import LabCluster
 from passgate.lab.guest_devices import GuestDevice, Pulled
 from passgate.lab.hardware import (
     Fault,
@@ -64,12 +65,15 @@ class World:
         self.mutations: list[Mutation] = []
         self.pulled: list[Pulled] = []
         """Disks that left a running guest while it had them mounted."""
-        self.dpm = False
-        """Whether the cluster powers idle hosts off."""
+        self.cluster = LabCluster()
+        self.when_down: list[Callable[[LabHost], None]] = []
+        """Whom to tell, under the lock, that a host went down."""
         self.clock_ahead = timedelta()
         """How far vCenter's own clock is ahead of the true time."""
         self._faults: deque[Fault] = deque()
         self._timers: set[threading.Timer] = set()
+        self._waiting: list[Callable[[], None]] = []
+        self._epoch = 0
         self._closed = False
         self._next_task = 1
         with self.lock:
@@ -97,6 +101,9 @@ class World:
         """Settle the USB connections, count the change and wake everybody who waits."""
         with self.lock:
             self._settle()
+            waiting, self._waiting = self._waiting, []
+            for look in waiting:
+                look()
             self.version += 1
             self._news.notify_all()
 
@@ -108,10 +115,11 @@ class World:
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         """Run `act` under the lock after so many seconds (at once for 0), and count it as a change."""
+        epoch = self._epoch
 
         def run() -> None:
             with self.lock:
-                if self._closed:
+                if self._closed or self._epoch != epoch:
                     return
                 act()
                 self.changed()
@@ -251,7 +259,7 @@ class World:
         host = next((one for one in self.hosts if any(device is here for here in one.usb)), None)
         if host is None or not self._reachable(vm, host, entry, device):
             return False
-        return host is vm.host or entry.hostname == host.name
+        return host is vm.host or (entry.hostname == host.name and host.answers_902)
 
     def _claimable(self, vm: LabVm, entry: VirtualUsb, taken: set[int]) -> HostUsb | None:
         """Return the free device that the entry connects to; a VM connects only on the device's own host (1.8)."""
@@ -330,19 +338,39 @@ class World:
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 
-    def start_task(self, method: str, vm: LabVm, user: str, seconds: float, work: Callable[[], object]) -> Task:
-        """Start a task on a VM; `work` runs under the lock at its end and may raise Refusal."""
+    def start_task(
+        self,
+        method: str,
+        entity: LabVm | LabHost | LabCluster,
+        user: str,
+        seconds: float,
+        work: Callable[[], object],
+        *,
+        ready: Callable[[], bool] = lambda: True,
+        given_up: Callable[[], None] = lambda: None,
+        locks: bool = True,
+    ) -> Task:
+        """Start a task; `work` runs under the lock at its end and may raise Refusal.
+
+        The end comes after so many seconds, and not before `ready` says so, which is asked again with every change.
+        Where somebody ends the task before, `given_up` is called in place of `work`. An object has one task that
+        locks it at a time.
+        """
         with self.lock:
-            if (busy := self.running_task(vm)) is not None:
+            if locks and (busy := self.running_task(entity)) is not None:
                 raise Refusal("TaskInProgress", "Another task is already in progress.", task=busy.id)
-            task = Task(id=f"task-{self._next_task}", method=method, vm=vm, user=user)
+            task = Task(id=f"task-{self._next_task}", method=method, entity=entity, user=user, locks=locks)
             self._next_task += 1
             self.tasks[task.id] = task
-            vm.recent_tasks = [*vm.recent_tasks[-4:], task.id]
+            entity.recent_tasks = [*entity.recent_tasks[-4:], task.id]
 
             def finish() -> None:
-                if task.state != "running":
-                    return  # cancelled meanwhile
+                if task.has_ended:
+                    given_up()  # somebody ended it meanwhile
+                    return
+                if not ready():
+                    self._waiting.append(finish)
+                    return
                 try:
                     task.result = work()
                 except Refusal as refusal:
@@ -351,6 +379,9 @@ class World:
                 task.state = "error" if task.error else "success"
 
             def begin() -> None:
+                if task.has_ended:
+                    given_up()
+                    return
                 task.state, task.started = "running", datetime.now(UTC)
                 self.after(seconds, finish)
 
@@ -358,19 +389,34 @@ class World:
             self.changed()
             return task
 
-    def running_task(self, vm: LabVm) -> Task | None:
-        """Return the task that has not ended yet on this VM."""
+    def running_task(self, entity: LabVm | LabHost | LabCluster) -> Task | None:
+        """Return the task that holds this object locked."""
         with self.lock:
-            return next((one for one in self.tasks.values() if one.vm is vm and not one.has_ended), None)
+            running = (one for one in self.tasks.values() if one.locks and not one.has_ended)
+            return next((one for one in running if one.entity is entity), None)
 
     def cancel_task(self, task: Task) -> None:
         """End a task that still runs, with RequestCanceled."""
         with self.lock:
             if task.has_ended:
                 raise Refusal("InvalidState", f"{task.id} has ended already.")
-            task.error = Refusal("RequestCanceled", "The task was canceled by a user.")
-            task.cancelled, task.completed, task.state = True, datetime.now(UTC), "error"
+            task.cancelled = True
+            self.end_task(task, Refusal("RequestCanceled", "The task was canceled by a user."))
+
+    def end_task(self, task: Task, error: Refusal) -> None:
+        """End a task that still runs, with that fault."""
+        with self.lock:
+            task.error, task.completed, task.state = error, datetime.now(UTC), "error"
             self.changed()
+
+    def begin_anew(self) -> None:
+        """Forget what was going to happen: timers that run, tasks that have not ended."""
+        with self.lock:
+            self._epoch += 1
+            self._waiting.clear()
+            for task in self.tasks.values():
+                if not task.has_ended:
+                    task.error, task.state = Refusal("RequestCanceled", "The lab was put back."), "error"
 
     # -- faults and the judge ------------------------------------------------------------------------------------
 

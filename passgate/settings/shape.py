@@ -241,6 +241,7 @@ class LabWorld(Settings):
     connect_seconds: float = Field(
         default=0.5, ge=0, description="From power-on or hot-add until a USB device connects"
     )
+    reboot_seconds: float = Field(default=2.0, ge=0, description="How long a host is away when it reboots")
 
 
 class Config(Settings):

@@ -22,7 +22,7 @@ from passgate.settings.shape import LabWorld
 
 D = vim.vm.device
 Q = vmodl.query.PropertyCollector
-FAST = LabWorld(power_seconds=0.05, boot_seconds=0.1, reconfigure_seconds=0.05, connect_seconds=0.1)
+FAST = LabWorld(power_seconds=0.05, boot_seconds=0.1, reconfigure_seconds=0.05, connect_seconds=0.1, reboot_seconds=0.3)
 
 
 @dataclass

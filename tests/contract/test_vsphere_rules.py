@@ -98,7 +98,7 @@ class TestReading:
 
     def test_dpm_of_each_host(self, place: Place, world: World) -> None:
         """Let a host's own setting win over the cluster's."""
-        world.dpm = True
+        world.cluster.dpm = True
         world.host("esx-02.lab.example").dpm = False
         site = place.read(all_hosts=True)
         assert {one.name.split(".")[0]: one.dpm for one in site.hosts} == {

@@ -20,7 +20,9 @@ from passgate.model.inventory import Host, Inventory, Vm
 from passgate.settings.shape import LabWorld
 from tests.independent.vcenter_of_govmomi import Endpoint, vcenter
 
-FAST = LabWorld(power_seconds=0.05, boot_seconds=0.05, reconfigure_seconds=0.02, connect_seconds=0.0)
+FAST = LabWorld(
+    power_seconds=0.05, boot_seconds=0.05, reconfigure_seconds=0.02, connect_seconds=0.0, reboot_seconds=0.3
+)
 STICK = "0/1/3"
 """Where the Verbatim stick is, on the host of both places' VM."""
 

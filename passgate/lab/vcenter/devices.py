@@ -8,7 +8,6 @@ from pyVmomi import vim
 
 from passgate.lab.hardware import HostUsb, LabVm, VirtualDevice, VirtualUsb
 from passgate.lab.vcenter.faults import made
-from passgate.lab.vmfs import DATASTORE
 from passgate.lab.world import World
 
 _D = vim.vm.device
@@ -79,7 +78,7 @@ def _disk(vm: LabVm) -> dict[str, Any]:
         "capacityInKB": 41_943_040,
         "capacityInBytes": 42_949_672_960,
         "backing": _D.VirtualDisk.FlatVer2BackingInfo(
-            fileName=f"[{DATASTORE}] {vm.ref}/{vm.ref}.vmdk",
+            fileName=f"[{vm.datastore}] {vm.ref}/{vm.ref}.vmdk",
             datastore=vim.Datastore("datastore-9", None),
             diskMode="persistent",
             thinProvisioned=True,

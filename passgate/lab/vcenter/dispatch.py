@@ -28,7 +28,7 @@ _WITHOUT_LOGIN = {"RetrieveServiceContent", "Login"}
 _READS = re.compile(
     r"^(Retrieve|ContinueRetrieve|CancelRetrieve|Query|Find|Fetch|Has|Current|CheckForUpdates|WaitFor|CancelWait"
     r"|CreateFilter|CreateContainerView|CreateListView|CreatePropertyCollector|DestroyProperty|DestroyView|Login|Logout"
-    r"|SessionIsActive|List\w+InGuest|InitiateFileTransferFromGuest|ValidateCredentialsInGuest|RefreshServices)"
+    r"|SessionIsActive|List\w+InGuest|InitiateFileTransferFromGuest|CheckMigrate_Task|CheckRelocate_Task|ValidateCredentialsInGuest|RefreshServices)"
 )
 """Calls that change nothing; every other one is recorded as mutating, known here or not."""
 

@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from passgate.lab.hardware import LabVm
-from passgate.lab.vcenter import access, browser, cluster, guest_ops, host, inventory, session, task, views, vm
+from passgate.lab.vcenter import (
+    access,
+    browser,
+    cluster,
+    guest_ops,
+    host,
+    inventory,
+    relocate,
+    session,
+    task,
+    views,
+    vm,
+)
 from passgate.lab.vcenter.accounts import Account
 from passgate.lab.vcenter.collector import Collector
 from passgate.lab.vcenter.served import Served, Session
@@ -35,6 +47,7 @@ MANAGERS = {
     "SearchIndex": views.SearchIndex,
     "TaskManager": task.TaskManager,
     "VpxSettings": access.VCenterSettings,
+    "ProvisioningChecker": relocate.ProvisioningChecker,
     "CustomFieldsManager": access.CustomFields,
     "guestOperationsManager": guest_ops.GuestOperations,
     "guestOperationsAuthManager": guest_ops.GuestAuth,
@@ -56,6 +69,8 @@ class Estate:
             number = one.ref.removeprefix("host-")
             self._fixed[one.ref] = host.Host(self, one)
             self._fixed[f"EsxHostAdvSettings-{number}"] = access.HostSettings(self, f"EsxHostAdvSettings-{number}", one)
+            local = inventory.local_datastore(one)
+            self._fixed[local] = inventory.LocalDatastore(self, local, one)
             self._fixed[f"serviceSystem-{number}"] = host.Services(self, f"serviceSystem-{number}", one)
         self._fixed["envbrowser-7"] = browser.Browser(self, "envbrowser-7", None)
         self._vms: dict[str, Served] = {}
@@ -102,6 +117,11 @@ class Estate:
     def hosts(self) -> list[Served]:
         """Return all hosts."""
         return [self._fixed[one.ref] for one in self.world.hosts]
+
+    def datastores(self) -> list[Served]:
+        """Return the datastore that all hosts see, and each host's own."""
+        local = [self._fixed[inventory.local_datastore(one)] for one in self.world.hosts]
+        return [self._fixed["datastore-9"], *local]
 
     def begin(self, user_session: Session) -> None:
         """Give a new session its own default property collector."""

@@ -29,6 +29,8 @@ def to_fault(refusal: Refusal) -> Any:
 
 
 def _value(name: str, value: Any) -> Any:
+    if isinstance(value, Refusal):
+        return to_fault(value)
     return vim.Task(value, None) if name == "task" and isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-# ruff: noqa: ARG002 - methods take every argument of their WSDL call, by its name and in its order
+# ruff: noqa: N803, ARG002 - methods take every argument of their WSDL call, by its name and in its order
 """Serve hosts and their services."""
 
 from __future__ import annotations
@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from passgate.lab.hardware import LabHost, PciFunction, Refusal
+from passgate.lab import maintenance, reboot
+from passgate.lab.hardware import LabHost, PciFunction, Refusal, Task
 from passgate.lab.vcenter.faults import made
-from passgate.lab.vcenter.inventory import GREEN, Entity
+from passgate.lab.vcenter.inventory import GREEN, Entity, local_datastore
 from passgate.lab.vcenter.served import Call, Served, refs
 
 if TYPE_CHECKING:
     from passgate.lab.vcenter.estate import Estate
 
-_MEMORY = 68_719_476_736
+_MEBIBYTE = 1024 * 1024
 
 
 class Host(Entity):
@@ -42,12 +43,39 @@ class Host(Entity):
         """Return connection, power and maintenance mode."""
         return vim.host.RuntimeInfo(
             connectionState=self.host.connection,
-            powerState="poweredOn",
-            standbyMode="none",
+            powerState=self.host.power if self.host.power != "poweredOff" else "unknown",
+            standbyMode="in" if self.host.power == "standBy" else "none",
             inMaintenanceMode=self.host.maintenance,
             inQuarantineMode=False,
             bootTime=self.host.boot_time,
+            dasHostState=self._das(),
         )
+
+    def _das(self) -> Any:
+        """Return what the HA agents say: the first host that works is the master."""
+        if self.host.connection != "connected":
+            return None
+        working = [one for one in self.world.hosts if one.connection == "connected" and not one.maintenance]
+        state = "master" if working and working[0] is self.host else "connectedToMaster"
+        return vim.cluster.DasFdmHostState(state="uninitialized" if self.host.maintenance else state)
+
+    @property
+    def capability(self) -> Any:
+        """Return what the host can do; what is not named here it says that it can't."""
+        return made(
+            vim.host.Capability,
+            rebootSupported=True,
+            maintenanceModeSupported=True,
+            shutdownSupported=True,
+            standbySupported=True,
+            vmotionSupported=True,
+            suspendedRelocateSupported=True,
+        )
+
+    @property
+    def recentTask(self) -> Any:
+        """Return the host's last tasks."""
+        return refs([vim.Task(ref, None) for ref in self.host.recent_tasks], vim.Task)
 
     @property
     def summary(self) -> Any:
@@ -59,7 +87,7 @@ class Host(Entity):
                 vendor="Passgate",
                 model="Lab Server",
                 uuid=self.host.uuid,
-                memorySize=_MEMORY,
+                memorySize=self.host.memory_mb * _MEBIBYTE,
                 cpuModel="Lab CPU",
                 cpuMhz=2400,
                 numCpuPkgs=1,
@@ -74,7 +102,7 @@ class Host(Entity):
             ),
             quickStats=vim.host.Summary.QuickStats(uptime=2_592_000),
             overallStatus=GREEN,
-            rebootRequired=False,
+            rebootRequired=self.host.reboot_required,
             managementServerIp="192.0.2.2",
         )
 
@@ -135,7 +163,7 @@ class Host(Entity):
             vim.host.HardwareInfo,
             systemInfo=vim.host.SystemInfo(vendor="Passgate", model="Lab Server", uuid=self.host.uuid),
             cpuInfo=vim.host.CpuInfo(numCpuPackages=1, numCpuCores=8, numCpuThreads=16, hz=2_400_000_000),
-            memorySize=_MEMORY,
+            memorySize=self.host.memory_mb * _MEBIBYTE,
             pciDevice=[_pci(one) for one in self.host.pci],
         )
 
@@ -155,13 +183,55 @@ class Host(Entity):
 
     @property
     def datastore(self) -> Any:
-        """Return the datastores."""
-        return refs([self.estate.fixed("datastore-9")], vim.Datastore)
+        """Return the datastores: the shared one, and its own."""
+        return refs([self.estate.fixed("datastore-9"), self.estate.fixed(local_datastore(self.host))], vim.Datastore)
 
     @property
     def network(self) -> Any:
         """Return the networks."""
         return refs([self.estate.fixed("network-10")], vim.Network)
+
+    # -- maintenance and reboot ----------------------------------------------------------------------------------
+
+    def EnterMaintenanceMode_Task(
+        self, call: Call, timeout: int, evacuatePoweredOffVms: bool | None, maintenanceSpec: Any
+    ) -> Any:
+        """Enter maintenance mode, as soon as nothing runs here any more."""
+        return _started(maintenance.enter(self.world, self.host, call.user, timeout, call.fault))
+
+    def ExitMaintenanceMode_Task(self, call: Call, timeout: int) -> Any:
+        """Leave maintenance mode."""
+        return _started(maintenance.leave(self.world, self.host, call.user, call.fault))
+
+    def RebootHost_Task(self, call: Call, force: bool) -> Any:
+        """Reboot; refused outside maintenance mode unless forced."""
+        return _started(reboot.reboot(self.world, self.host, call.user, force=force, fault=call.fault))
+
+    def DisconnectHost_Task(self, call: Call) -> Any:
+        """Let go of the host; it works on by itself."""
+        return self._connection_task(call, "DisconnectHost_Task", "connected", "disconnected")
+
+    def ReconnectHost_Task(self, call: Call, cnxSpec: Any, reconnectSpec: Any) -> Any:
+        """Take hold of a host that was disconnected, or that does not respond though it is up."""
+        return self._connection_task(call, "ReconnectHost_Task", "disconnected", "connected")
+
+    def _connection_task(self, call: Call, method: str, before: str, after: str) -> Any:
+        host = self.host
+        if host.connection != before and (after == "disconnected" or host.connection == "connected"):
+            raise Refusal("InvalidState", f"{host.name} is {host.connection}.")
+
+        def work() -> None:
+            if call.fault is not None:
+                raise Refusal(call.fault.fault, call.fault.message)
+            if host.power != "poweredOn":
+                raise Refusal("NoHost", f"Unable to communicate with {host.name}.", name=host.name)
+            host.connection = after
+
+        return _started(self.world.start_task(method, host, call.user, self.world.settings.power_seconds, work))
+
+
+def _started(task: Task) -> Any:
+    return vim.Task(task.id, None)
 
 
 def _pci(one: PciFunction) -> Any:
@@ -228,6 +298,12 @@ class Services(Served):
         self._service(id).running = True
         self.world.changed()
 
+    def RestartService(self, call: Call, id: str) -> None:  # noqa: A002 - the WSDL's name
+        """Start a service anew; one that does not run is refused."""
+        if not self._service(id).running:
+            raise Refusal("InvalidState", f"{id} does not run on {self.host.name}.")
+        self.world.changed()
+
     def StopService(self, call: Call, id: str) -> None:  # noqa: A002 - the WSDL's name
         """Stop a service."""
         self._service(id).running = False
@@ -242,6 +318,8 @@ class Services(Served):
         """Do nothing: the answer is always fresh."""
 
     def _service(self, key: str) -> Any:
+        if self.host.connection != "connected":
+            raise Refusal("HostNotConnected", f"Unable to communicate with the remote host {self.host.name}.")
         try:
             return self.host.services[key]
         except KeyError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyVmomi import vim
 
+from passgate.lab.hardware import SHARED_DATASTORE, LabHost
 from passgate.lab.vcenter.faults import made
 from passgate.lab.vcenter.served import Served, refs
-from passgate.lab.vmfs import DATASTORE
+
+if TYPE_CHECKING:
+    from passgate.lab.vcenter.estate import Estate
 
 GREEN = "green"
 SIZE = 2_199_023_255_552
@@ -115,8 +118,8 @@ class DatastoreFolder(_Folder):
     title = "datastore"
 
     def children(self) -> list[Served]:
-        """Return the datastore."""
-        return [self.estate.fixed("datastore-9")]
+        """Return the datastores."""
+        return self.estate.datastores()
 
 
 class NetworkFolder(_Folder):
@@ -163,7 +166,7 @@ class Datacenter(Entity):
     @property
     def datastore(self) -> Any:
         """Return the datastores."""
-        return refs([self.estate.fixed("datastore-9")], vim.Datastore)
+        return refs(self.estate.datastores(), vim.Datastore)
 
     @property
     def network(self) -> Any:
@@ -205,24 +208,26 @@ class Pool(Entity):
 
 
 class LabDatastore(Entity):
-    """The one datastore."""
+    """The datastore that all hosts see."""
 
     kind = vim.Datastore
-    title = DATASTORE
+    title = SHARED_DATASTORE
     parent_ref = "group-s5"
+    url = _VOLUME
+    shared = True
 
     @property
     def summary(self) -> Any:
         """Return size and state."""
         return vim.Datastore.Summary(
             datastore=self.me,
-            name=self.title,
-            url=_VOLUME,
+            name=self.name,
+            url=self.url,
             capacity=SIZE,
             freeSpace=FREE,
             uncommitted=0,
             accessible=True,
-            multipleHostAccess=True,
+            multipleHostAccess=self.shared,
             type="VMFS",
             maintenanceMode="normal",
         )
@@ -230,12 +235,34 @@ class LabDatastore(Entity):
     @property
     def info(self) -> Any:
         """Return what the file system says."""
-        return made(vim.Datastore.Info, name=self.title, url=_VOLUME, freeSpace=FREE, maxFileSize=SIZE)
+        return made(vim.Datastore.Info, name=self.name, url=self.url, freeSpace=FREE, maxFileSize=SIZE)
 
     @property
     def vm(self) -> Any:
-        """Return all VMs."""
-        return refs(self.estate.vms(), vim.VirtualMachine)
+        """Return the VMs that have their files here."""
+        mine = [self.estate.vm(one) for one in self.world.vms if one.datastore == self.name]
+        return refs(mine, vim.VirtualMachine)
+
+
+class LocalDatastore(LabDatastore):
+    """The datastore of one host, which no other host sees."""
+
+    shared = False
+
+    def __init__(self, estate: Estate, ref: str, host: LabHost) -> None:
+        super().__init__(estate, ref)
+        self.owner = host
+        self.url = _VOLUME.replace("0001-0", f"{ref.rpartition('-')[2]:0>4}-0")
+
+    @property
+    def name(self) -> str:
+        """Return the name."""
+        return self.owner.local_datastore
+
+
+def local_datastore(host: LabHost) -> str:
+    """Return the managed object id of the host's own datastore."""
+    return f"datastore-{host.ref.removeprefix('host-')}"
 
 
 class LabNetwork(Entity):

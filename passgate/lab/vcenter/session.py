@@ -94,6 +94,7 @@ class ServiceInstance(Served):
             authorizationManager=vim.AuthorizationManager("AuthorizationManager", None),
             taskManager=vim.TaskManager("TaskManager", None),
             customFieldsManager=vim.CustomFieldsManager("CustomFieldsManager", None),
+            vmProvisioningChecker=vim.vm.check.ProvisioningChecker("ProvisioningChecker", None),
             searchIndex=vim.SearchIndex("SearchIndex", None),
             guestOperationsManager=vim.vm.guest.GuestOperationsManager("guestOperationsManager", None),
         )

@@ -36,14 +36,16 @@ class ServedTask(Served):
         """Return state, times, and the fault of a task that failed."""
         task = self.task
         method = VmomiSupport.GuessWsdlMethod(task.method)
+        served = self.estate.by_id(task.entity.ref)
+        entity = served.me if served else None
         return vim.TaskInfo(
             key=task.id,
             task=self.me,
             name=method,
             descriptionId=f"{method.info.type.__name__.rpartition('.')[2]}.{method.info.name}",
-            entity=self.estate.vm(task.vm).me,
-            entityName=task.vm.name,
-            locked=[] if task.has_ended else [self.estate.vm(task.vm).me],
+            entity=entity,
+            entityName=task.entity.name,
+            locked=[] if task.has_ended or not task.locks else [entity],
             state=task.state,
             cancelled=task.cancelled,
             cancelable=not task.has_ended,

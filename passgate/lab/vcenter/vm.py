@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from passgate.lab.hardware import LabVm, Refusal
-from passgate.lab.vcenter import vm_facts
+from passgate.lab.vcenter import relocate, vm_facts
 from passgate.lab.vcenter.accounts import ADD_REMOVE_DEVICE
 from passgate.lab.vcenter.faults import made
-from passgate.lab.vcenter.inventory import Entity
+from passgate.lab.vcenter.inventory import Entity, local_datastore
 from passgate.lab.vcenter.reconfigure import reconfigure
 from passgate.lab.vcenter.served import Call, refs
 from passgate.lab.vcenter.views import escaped
+from passgate.lab.vmotion import obstacles
 
 if TYPE_CHECKING:
     from passgate.lab.vcenter.estate import Estate
@@ -94,7 +95,8 @@ class VirtualMachine(Entity):
     @property
     def datastore(self) -> Any:
         """Return the datastores."""
-        return refs([self.estate.fixed("datastore-9")], vim.Datastore)
+        where = local_datastore(self.vm.host) if self.vm.local_datastore else "datastore-9"
+        return refs([self.estate.fixed(where)], vim.Datastore)
 
     @property
     def network(self) -> Any:
@@ -173,7 +175,8 @@ class VirtualMachine(Entity):
     def _power_task(self, call: Call, method: str, wanted: str, states: set[str]) -> Any:
         def work() -> None:
             self._must_be(states, wanted=wanted)
-            if wanted == "poweredOn" and (self.vm.template or self.vm.host.maintenance):
+            closed = self.vm.host.maintenance or self.vm.host.entering_maintenance
+            if wanted == "poweredOn" and (self.vm.template or closed):
                 raise Refusal("InvalidState", "The operation is not allowed in the current state.")
             self.world.set_power(self.vm, wanted)
 
@@ -195,12 +198,25 @@ class VirtualMachine(Entity):
 
         return self._task(call, "ReconfigVM_Task", self.world.settings.reconfigure_seconds, work)
 
+    def RelocateVM_Task(self, call: Call, spec: Any, priority: Any) -> Any:
+        """Move to another host; the disks stay where they are."""
+        to = relocate.target(self.world, self.vm, call, spec)
+
+        def work() -> None:
+            if found := obstacles(self.world, self.vm, to):
+                raise found[0]
+            self.world.migrate(self.vm, to)
+
+        return self._task(call, "RelocateVM_Task", self.world.settings.power_seconds, work)
+
     def _task(self, call: Call, method: str, seconds: float, work: Callable[[], None]) -> Any:
         fault = call.fault
 
         def run() -> None:
             if fault is not None:
                 raise Refusal(fault.fault, fault.message)
+            if self.vm.host.connection != "connected":
+                raise Refusal("HostNotConnected", f"Unable to communicate with {self.vm.host.name}.")
             work()
 
         return vim.Task(self.world.start_task(method, self.vm, call.user, seconds, run).id, None)

@@ -12,7 +12,7 @@ from passgate.lab.vcenter.devices import hardware, mac
 from passgate.lab.vcenter.faults import made
 from passgate.lab.vcenter.inventory import GREEN
 from passgate.lab.vcenter.views import escaped
-from passgate.lab.vmfs import DATASTORE, vmx_path
+from passgate.lab.vmfs import vmx_path
 from passgate.lab.world import World
 
 _MADE = datetime(2024, 5, 1, 8, 0, tzinfo=UTC)
@@ -50,9 +50,9 @@ def config(world: World, vm: LabVm) -> Any:
         annotation=vm.annotation,
         files=vim.vm.FileInfo(
             vmPathName=vmx_path(vm),
-            snapshotDirectory=f"[{DATASTORE}] {vm.ref}/",
-            suspendDirectory=f"[{DATASTORE}] {vm.ref}/",
-            logDirectory=f"[{DATASTORE}] {vm.ref}/",
+            snapshotDirectory=f"[{vm.datastore}] {vm.ref}/",
+            suspendDirectory=f"[{vm.datastore}] {vm.ref}/",
+            logDirectory=f"[{vm.datastore}] {vm.ref}/",
         ),
         tools=vim.vm.ToolsConfigInfo(
             toolsVersion=int(_TOOLS_BUILD) if vm.tools_installed else 0, toolsUpgradePolicy="manual",
@@ -81,6 +81,14 @@ def config(world: World, vm: LabVm) -> Any:
 
 
 def _ft(vm: LabVm) -> Any:
+    if vm.ft_role == "secondary":
+        return vim.vm.FaultToleranceSecondaryConfigInfo(
+            role=2,
+            instanceUuids=[vm.instance_uuid],
+            configPaths=[vmx_path(vm)],
+            orphaned=False,
+            primaryVM=vim.VirtualMachine(f"{vm.ref}-primary", None),
+        )
     return vim.vm.FaultTolerancePrimaryConfigInfo(
         role=1,
         instanceUuids=[vm.instance_uuid],
@@ -93,7 +101,7 @@ def runtime(vm: LabVm) -> Any:
     """Return power, host and what the VM waits for."""
     return vim.vm.RuntimeInfo(
         host=vim.HostSystem(vm.host.ref, None),
-        connectionState=vm.connection,
+        connectionState=vm.connection if vm.host.connection == "connected" else "disconnected",
         powerState=vm.power,
         faultToleranceState="running" if vm.fault_tolerance else "notConfigured",
         toolsInstallerMounted=False,
