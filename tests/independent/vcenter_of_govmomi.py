@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.independent.parts import CACHE, missing
 
+INSTALL = "install Debian's golang-go and golang-github-vmware-govmomi-dev"
 SOURCE = Path(__file__).parent / "govmomi_sim" / "main.go"
 LIBRARY = Path("/usr/share/gocode/src/github.com/vmware/govmomi/simulator")
 
@@ -48,28 +49,19 @@ class Endpoint:
     password: str
 
 
-def missing(what: str) -> None:
-    """Skip, or fail where CI says that all parts must be there."""
-    reason = f"{what}; install Debian's golang-go and golang-github-vmware-govmomi-dev to run these tests"
-    if os.environ.get("PASSGATE_REQUIRE_PARTS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def built() -> Path:
     """Return the simulator's program, built once for each state of its source."""
     if shutil.which("go") is None:
-        missing("The Go compiler is not installed")
+        missing("The Go compiler is not installed", INSTALL)
     if not LIBRARY.is_dir():
-        missing("govmomi's simulator library is not installed")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "passgate-tests"
-    program = cache / f"govmomi-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+        missing("govmomi's simulator library is not installed", INSTALL)
+    program = CACHE / f"govmomi-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
     if not program.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as place:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as place:
             shutil.copy(SOURCE, place)
             fresh = Path(place) / "sim"
-            env = os.environ | {"GOPATH": "/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": str(cache / "go")}
+            env = os.environ | {"GOPATH": "/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": str(CACHE / "go")}
             subprocess.run(["go", "build", "-o", str(fresh), "main.go"], cwd=place, env=env, check=True, timeout=300)
             # Renamed whole, so that a suite that runs beside this one never starts half a program.
             fresh.rename(program)

@@ -1,0 +1,148 @@
+"""Ask a real Linux for its USB devices, with the very program that is sent to guests.
+
+The lab's guests know what the lab gave them; this one has a kernel, a hot-plug controller and a disk of its own. The
+stick's ids are QEMU's; its serial, its size and what is mounted are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from passgate.model.guest import GuestUsb
+from passgate.model.inventory import HostId, VmId
+from tests.independent.guest_of_qemu import Guest, booted, stick, until
+
+IDS = "46f4:0001"
+"""QEMU's own, for each of its sticks."""
+SIZE = 8 << 20
+VM = VmId(ref="vm-1", name="lnx-qemu", uuid="", host=HostId(ref="host-1", name="qemu", uuid=""))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """Boot the guest once for this file."""
+    with booted(tmp_path_factory.mktemp("guest")) as guest:
+        yield guest
+
+
+@pytest.fixture
+def guest(running: Guest) -> Iterator[Guest]:
+    """Lend the guest with nothing plugged in and nothing mounted."""
+    yield running
+    running.clear()
+    running.sh("umount /mnt 2>/dev/null || true")
+    seen(running, lambda found: not found)
+
+
+def seen(guest: Guest, wanted: Callable[[tuple[GuestUsb, ...]], bool]) -> tuple[GuestUsb, ...]:
+    """Return what the guest sees, once it is as wanted: kernels take their time to find a disk."""
+    return until(lambda: found if wanted(found := guest.usb(VM)) else None, "the guest to see what was plugged in")
+
+
+def with_disk(found: tuple[GuestUsb, ...]) -> bool:
+    """Say whether there is a device, and each has its disk."""
+    return bool(found) and all(one.disks for one in found)
+
+
+def mounted(guest: Guest, image: Path) -> str:
+    """Plug a stick in, format it and mount it in the guest; return the name to pull it by."""
+    name = guest.plug_stick(image, "M1")
+    [one] = seen(guest, with_disk)
+    guest.sh(f"mkdosfs /dev/{one.disks[0].name}1 && mount -t vfat /dev/{one.disks[0].name}1 /mnt")
+    return name
+
+
+def test_a_stick_is_seen_from_plug_to_pull(guest: Guest, tmp_path: Path) -> None:
+    """Nothing before; ids, serial, speed and disk while it is in; nothing after it was pulled."""
+    assert guest.usb(VM) == ()
+
+    name = guest.plug_stick(stick(tmp_path / "image"), "07A40901A2B3C4D5")
+    [one] = seen(guest, with_disk)
+
+    assert (one.vid_pid, one.serial, one.name, one.speed) == (IDS, "07A40901A2B3C4D5", "QEMU USB HARDDRIVE", "5000")
+    [disk] = one.disks
+    assert disk.name.startswith("sd")
+    assert (disk.size, disk.where) == (SIZE, "")
+
+    guest.pull(name)
+    assert seen(guest, lambda found: not found) == ()
+
+
+def test_twins_are_told_apart(guest: Guest, tmp_path: Path) -> None:
+    """Of two sticks with the same ids each has its own disk, and the one that stays is the one that was not pulled."""
+    names = {serial: guest.plug_stick(stick(tmp_path / serial, size), serial) for serial, size in (("A", 8), ("B", 16))}
+    both = seen(guest, lambda found: len(found) == len(names) and with_disk(found))
+    assert {one.serial: one.disks[0].size for one in both} == {"A": SIZE, "B": 2 * SIZE}
+    assert both[0].disks[0].name != both[1].disks[0].name
+
+    guest.pull(names["A"])
+    [left] = seen(guest, lambda found: len(found) == 1)
+    assert (left.serial, left.disks[0].size) == ("B", 2 * SIZE)
+
+
+def test_a_reader_of_smart_cards_has_no_disk(guest: Guest) -> None:
+    """A device that is no disk is seen beside one that is."""
+    guest.plug("usb-ccid", "reader", bus="xhci.0")
+    [reader] = seen(guest, bool)
+    assert (reader.vid_pid, reader.name, reader.disks) == ("08e6:4433", "QEMU USB CCID", ())
+
+
+def test_a_mounted_disk_says_where(guest: Guest, tmp_path: Path) -> None:
+    """A file system on the stick's partition is told with its mount point, and no longer once it is unmounted."""
+    mounted(guest, stick(tmp_path / "image"))
+    assert [disk.where for one in guest.usb(VM) for disk in one.disks] == ["/mnt"]
+
+    guest.sh("umount /mnt")
+    assert [disk.where for one in guest.usb(VM) for disk in one.disks] == [""]
+
+
+def test_a_stick_pulled_while_it_is_written_to_is_gone(guest: Guest, tmp_path: Path) -> None:
+    """The program ends and says so, the file system still mounted; a stick in its place has nothing mounted."""
+    image = stick(tmp_path / "image")
+    name = mounted(guest, image)
+    writing = guest.start("while dd if=/dev/zero of=/mnt/data bs=64k count=40 conv=fsync; do :; done; exit 5")
+    until(lambda: True if int(guest.sh("stat -c %s /mnt/data 2>/dev/null || echo 0")) else None, "the first writing")
+    assert writing() is None
+
+    guest.pull(name)
+
+    assert seen(guest, lambda found: not found) == ()
+    assert until(writing, "the writer to fail") == 5
+    assert "/mnt" in guest.sh("cat /proc/mounts")
+    guest.plug_stick(stick(tmp_path / "other"), "N1")
+    [other] = seen(guest, with_disk)
+    assert (other.serial, other.disks[0].where) == ("N1", "")
+
+
+def test_each_answer_is_whole_while_devices_come_and_go(guest: Guest, tmp_path: Path) -> None:
+    """Asked at any moment of a plugging, the guest shows the stick as it is or not at all."""
+    answers = []
+    for turn in range(3):
+        name = guest.plug_stick(stick(tmp_path / f"image{turn}"), f"T{turn}")
+        answers += [guest.usb(VM) for _ in range(3)]
+        guest.pull(name)
+        answers += [guest.usb(VM)]
+        seen(guest, lambda found: not found)
+    assert {one.vid_pid for found in answers for one in found} <= {IDS}
+    assert {one.serial for found in answers for one in found} <= {"T0", "T1", "T2"}
+    assert {len(found) for found in answers} == {0, 1}
+
+
+def test_a_guest_without_lsblk_still_shows_the_disk(guest: Guest, tmp_path: Path) -> None:
+    """Size comes from sysfs where there is no lsblk; what is mounted is not known then."""
+    mounted(guest, stick(tmp_path / "image"))
+    guest.sh("mv /bin/lsblk /bin/away")
+    try:
+        [one] = guest.usb(VM)
+    finally:
+        guest.sh("mv /bin/away /bin/lsblk")
+    assert [(disk.size, disk.where) for disk in one.disks] == [(SIZE, "")]
+
+
+def test_an_account_without_rights_sees_the_same(guest: Guest, tmp_path: Path) -> None:
+    """The program needs no root: what it says under an ordinary account is what it says under root."""
+    mounted(guest, stick(tmp_path / "image"))
+    assert guest.usb(VM, user="nobody") == guest.usb(VM)
