@@ -106,6 +106,18 @@ class LabControl:
         """Set maintenance, connection, version, dpm of a host, as somebody else's change would."""
         return self.post("/host", host=host, **fields)
 
+    def passthrough(self, host: str, **how: Any) -> Json:
+        """Set what a host can pass through; somebody may `enable` or `disable` functions, in effect if `live`."""
+        return self.post("/passthrough", host=host, **how)
+
+    def snapshot(self, vm: str, name: str, *, memory: bool = False) -> Json:
+        """Let a VM have a snapshot."""
+        return self.post("/snapshot", vm=vm, name=name, memory=memory)
+
+    def schedule(self, vm: str, name: str, method: str) -> Json:
+        """Let vCenter have a scheduled task for a VM; `method` is the WSDL name of what it does."""
+        return self.post("/schedule", vm=vm, name=name, method=method)
+
     def dpm(self, *, on: bool) -> None:
         """Set whether the cluster powers idle hosts off."""
         self.post("/cluster", dpm=on)

@@ -21,6 +21,10 @@
     POST /guest        {"vm", "path", "act", ...}        act inside a guest: see guest_control.py
     POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
+    POST /passthrough  {"host", ...}                     set iommu, rebinds_live, forgets, names_buses, system_id; let
+                                                         somebody "enable" or "disable" functions, in effect if "live"
+    POST /snapshot     {"vm", "name", "memory"}          let a VM have a snapshot
+    POST /schedule     {"vm", "name", "method"}          let vCenter have a scheduled task for a VM
     POST /expire       {}                                let all vCenter sessions expire
     POST /slack/{act}  act as a person (click, say, ...), see the workspace (state), order faults (faults)
     POST /reset        put the world back as it was at the start, and forget faults and mutations
@@ -50,9 +54,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from passgate.lab import guest_control
+from passgate.lab import guest_control, pci_control
 from passgate.lab.cluster import DrsOverride
-from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualUsb
+from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualPci, VirtualUsb
 from passgate.lab.inventory_seed import seeded_world
 from passgate.lab.reboot import power_down_idle, power_up, restart
 from passgate.lab.slack import ActError, SlackServer
@@ -64,7 +68,8 @@ Json = dict[str, Any]
 START_TIME = 10.0
 VM_FIELDS = frozenset({
     "annotation", "blind", "connection", "cpu_hot_add", "fault_tolerance", "ft_role", "hardware_version", "hot_add",
-    "hot_remove", "local_datastore", "memory_hot_add", "memory_mb", "power", "question", "template", "tools_installed",
+    "hot_remove", "local_datastore", "memory_hot_add", "memory_locked", "memory_mb", "memory_reservation_mb", "power",
+    "question", "template", "tools_installed",
 })  # fmt: skip
 HOST_FIELDS = frozenset({
     "answers_902", "connection", "dpm", "maintenance", "memory_mb", "name", "reboot_required", "version",
@@ -255,7 +260,8 @@ class Control:
             vm = copy.copy(model)
             vm.ref, vm.name, vm.power = f"vm-{number}", str(asked["name"]), "poweredOff"
             vm.uuid, vm.instance_uuid = _numbered(model.uuid, number), _numbered(model.instance_uuid, number)
-            vm.devices = [copy.copy(one) for one in model.devices if not isinstance(one, VirtualUsb)]
+            vm.devices = [copy.copy(one) for one in model.devices if not isinstance(one, VirtualUsb | VirtualPci)]
+            vm.snapshots, vm.schedules = [], []
             vm.extra_config, vm.recent_tasks = dict(model.extra_config), []
             vm.vmx_file, vm.log = None, []
             vm.guest_devices, vm.missed_once = {}, set()
@@ -263,6 +269,18 @@ class Control:
             world.vms.append(vm)
             world.touch(vm)
             return _vm_state(world, vm)
+
+    def passthrough(self, asked: Json) -> Json:
+        """Set up what a host can pass through, and what it does."""
+        return pci_control.set_passthrough(self._world, asked)
+
+    def snapshot(self, asked: Json) -> Json:
+        """Let a VM have a snapshot."""
+        return pci_control.add_snapshot(self._world, asked)
+
+    def schedule(self, asked: Json) -> Json:
+        """Let vCenter have a scheduled task for a VM."""
+        return pci_control.add_schedule(self._world, asked)
 
     def expire(self, _: Json) -> Json:
         """Let all vCenter sessions expire."""
@@ -323,7 +341,7 @@ class ControlServer:
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
                     control.host, control.cluster, control.drs, control.reboot, control.standby, control.clock,
-                    control.expire, control.guest,
+                    control.expire, control.guest, control.passthrough, control.snapshot, control.schedule,
                     control.rename_vm, control.add_vm, control.reset, control.extra, control.file,
                 )
             ),
@@ -397,6 +415,7 @@ def _vm_state(world: World, vm: LabVm) -> Json:
         "power": vm.power,
         "tools_running": world.tools_running(vm),
         "hardware_version": vm.hardware_version,
+        **pci_control.vm_state(vm),
         "controllers": [one.kind for one in vm.devices if one.kind in {"xhci", "ehci"}],
         "extra": dict(sorted(vm.extra_config.items())),
         "usb": [
@@ -429,5 +448,7 @@ def _host_state(world: World, host: LabHost) -> Json:
         "maintenance": host.maintenance,
         "boot_time": host.boot_time.isoformat(),
         "dpm": host.dpm,
+        "reboot_required": host.reboot_required,
+        "pci": pci_control.functions(host),
         "usb": [{**_usb_state(one), "used_by": users.get(id(one))} for one in host.usb],
     }

@@ -13,7 +13,6 @@ from passgate.lab.esxi_shell import Output, Tool, run
 from passgate.lab.hardware import HostUsb, LabHost
 from passgate.lab.world import World
 
-CONTROLLER = "0000:00:14.0"
 FORMATTERS = ("json", "csv", "xml", "keyvalue")
 USAGE = 1
 NC_WORDS = 5
@@ -68,8 +67,10 @@ class HostTools:
     def _usb(self) -> list[HostUsb]:
         """Return the buses' root hubs and what is plugged in, as lsusb orders them."""
         with self._world.lock:
-            plugged = list(self._host.usb)
-        roots = [_root_hub(bus) for bus in sorted({1, *(one.bus for one in plugged)})]
+            plugged = list(self._host.own_usb)
+            state = self._host.passthrough
+            mine = [one for one in self._host.pci if one.id not in state.active]
+        roots = [_root_hub(bus, one.id if state.names_buses else None) for one in mine for bus in one.buses]
         return sorted([*roots, *plugged], key=lambda one: (one.bus, one.dev))
 
     def _lsusb(self, words: list[str], _: str) -> Output:
@@ -93,7 +94,7 @@ class HostTools:
                     "Can Connect to VM": _can_connect(one, running=running),
                     "Name": one.name,
                 }
-                for one in self._host.usb
+                for one in self._host.own_usb
                 if one.offered and not smartcards.is_kept(self._host, one)
             ]
 
@@ -107,7 +108,7 @@ class HostTools:
         device = re.sub(r"^(-d|--device)[ =]", "", " ".join(words))
         with self._world.lock:
             names = {
-                f"{one.bus}:{one.dev}:{one.vendor:x}:{one.product:x}": one for one in self._host.usb if one.offered
+                f"{one.bus}:{one.dev}:{one.vendor:x}:{one.product:x}": one for one in self._host.own_usb if one.offered
             }
             found = names.get(device)
             verb = "enable" if enable else "disable"
@@ -225,7 +226,7 @@ class HostTools:
         with self._world.lock:
             sticks = [
                 one
-                for one in self._host.usb
+                for one in self._host.own_usb
                 if "storage" in one.families and (one.boot or not (self._host.arbitrator_running and one.passthrough))
             ]
         boots_from_usb = any(one.boot for one in sticks)
@@ -238,13 +239,7 @@ class HostTools:
         return Output(esxi_output.stanzas(rows, title="Device"))
 
     def _lspci(self, _: list[str], __: str) -> Output:
-        kinds = {0x0C03: "USB controller", 0x0200: "Ethernet controller", 0x0600: "Host bridge"}
-        return Output(
-            "".join(
-                f"{one.id} {kinds.get(one.class_id, 'Device')}: {one.vendor_name} {one.device_name}\n"
-                for one in self._host.pci
-            )
-        )
+        return Output("".join(f"{esxi_output.pci_line(one)}\n" for one in self._host.pci))
 
     def _record(self, line: str, *, accepted: bool = True) -> None:
         self._world.record("ssh", line, self._host.name, self._user, accepted=accepted)
@@ -282,10 +277,10 @@ def echo(words: Sequence[str], _: str) -> Output:
     return Output(" ".join(words[1:])) if words[:1] == ["-n"] else Output(" ".join(words) + "\n")
 
 
-def _root_hub(bus: int) -> HostUsb:
+def _root_hub(bus: int, controller: str | None) -> HostUsb:
     """Return a bus's own hub; its serial is the controller's PCI address, as usbutils prints it (reference 2.5)."""
     return HostUsb(
-        0x0E0F, 0x8003 if bus == 1 else 0x8002, "VMware, Inc. Root Hub", f"0/{bus}", CONTROLLER, bus, 1, ("hub",),
+        0x0E0F, 0x8003 if bus == 1 else 0x8002, "VMware, Inc. Root Hub", f"0/{bus}", controller, bus, 1, ("hub",),
         offered=False,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from passgate.lab.hardware import HostUsb
+from passgate.lab.pci import CLASS_WORDS, PciFunction
 
 Row = Mapping[str, object]
 NAME_WIDTH = 42
@@ -148,6 +149,12 @@ def _text(value: object) -> str:
 
 def _type(value: object) -> str:
     return "boolean" if isinstance(value, bool) else "integer" if isinstance(value, int) else "string"
+
+
+def pci_line(one: PciFunction) -> str:
+    """Return one function as lspci prints it, with the kernel's name for it behind."""
+    alias = f" [{one.alias}]" if one.alias else ""
+    return f"{one.id} {CLASS_WORDS.get(one.class_id, 'Device')}: {one.vendor_name} {one.device_name}{alias}"
 
 
 def _header(one: HostUsb) -> str:

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from passgate.lab.guest_devices import GuestDevice
 
 from passgate.lab.cluster import LabCluster
+from passgate.lab.pci import Passthrough, PciFunction
+from passgate.lab.snapshots import Schedule, Snapshot
 
 VirtualKind = Literal[
-    "ide", "ps2", "pci", "sio", "keyboard", "pointing", "video", "scsi", "disk", "nic", "ehci", "xhci", "usb", "other"
-]
+    "ide", "ps2", "pci", "sio", "keyboard", "pointing", "video", "scsi", "disk", "nic", "ehci", "xhci", "usb",
+    "passthrough", "other",
+]  # fmt: skip
 PowerState = str
 """`poweredOn`, `poweredOff` or `suspended`, as vSphere writes them."""
 
@@ -73,18 +76,6 @@ class HostUsb:
         return any(speed.startswith("superSpeed") for speed in self.speeds)
 
 
-@dataclass(frozen=True)
-class PciFunction:
-    """Hold one PCI function of a host; ids are unsigned here."""
-
-    id: str
-    class_id: int
-    vendor: int
-    device: int
-    vendor_name: str
-    device_name: str
-
-
 @dataclass
 class HostService:
     """Hold one service of a host as HostServiceSystem shows it."""
@@ -118,6 +109,7 @@ class LabHost:
     arbitrator_autostart: bool = True
     usb: list[HostUsb] = field(default_factory=list)
     pci: list[PciFunction] = field(default_factory=list)
+    passthrough: Passthrough = field(default_factory=Passthrough)
     services: dict[str, HostService] = field(default_factory=dict)
     boot_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     dpm: bool | None = None
@@ -130,6 +122,24 @@ class LabHost:
     def local_datastore(self) -> str:
         """Return the name of the datastore that this host alone sees."""
         return f"{self.name.partition('.')[0]}-local"
+
+    @property
+    def own_usb(self) -> list[HostUsb]:
+        """Return the devices that the host itself has: none of a controller that is set aside for passthrough."""
+        gone = {bus for one in self.pci if one.id in self.passthrough.active for bus in one.buses}
+        return [one for one in self.usb if one.bus not in gone]
+
+    def function(self, address: str) -> PciFunction:
+        """Return the PCI function at that address."""
+        for one in self.pci:
+            if one.id == address.lower():
+                return one
+        raise LookupError(f"{self.name} has no PCI function at {address}.")
+
+    @property
+    def system_id(self) -> str:
+        """Return what ties a passed-through function in a VM's configuration to this host (reference 2.2)."""
+        return self.passthrough.system_id or self.uuid
 
     def usb_at(self, path: str) -> HostUsb:
         """Return the device at that path, given with or without `path:`."""
@@ -176,6 +186,17 @@ class VirtualUsb(VirtualDevice):
 
 
 @dataclass(eq=False)
+class VirtualPci(VirtualDevice):
+    """Hold one function of a host in a VM's configuration, by what the configuration says of it, right or wrong."""
+
+    address: str = ""
+    device_id: str = ""
+    vendor: int = 0
+    system_id: str = ""
+    name: str = ""
+
+
+@dataclass(eq=False)
 class LabVm:
     """Hold one VM. `guest_user` and `guest_password` are the account inside its guest."""
 
@@ -193,6 +214,12 @@ class LabVm:
     devices: list[VirtualDevice] = field(default_factory=list)
     extra_config: dict[str, str] = field(default_factory=dict)
     memory_mb: int = 4096
+    memory_reservation_mb: int = 0
+    memory_locked: bool = False
+    pci_hot_plug: bool = False
+    """fixedPassthruHotPlugEnabled: passed-through functions may be added while it runs (8.0.1)."""
+    snapshots: list[Snapshot] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
     cpus: int = 2
     ip: str = ""
     guest_user: str = ""
@@ -245,6 +272,11 @@ class LabVm:
     def usb(self) -> list[VirtualUsb]:
         """Return the host USB device entries."""
         return [one for one in self.devices if isinstance(one, VirtualUsb)]
+
+    @property
+    def passed(self) -> list[VirtualPci]:
+        """Return the host's functions in its configuration."""
+        return [one for one in self.devices if isinstance(one, VirtualPci)]
 
     def device(self, key: int | None) -> VirtualDevice | None:
         """Return the device with that key."""

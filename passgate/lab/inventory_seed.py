@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from passgate.lab.hardware import HostService, HostUsb, LabHost, LabVm, PciFunction, VirtualDevice, VirtualUsb
+from passgate.lab.hardware import HostService, HostUsb, LabHost, LabVm, VirtualDevice, VirtualUsb
+from passgate.lab.pci import Passthrough
+from passgate.lab.pci_seed import functions_of
 from passgate.lab.smartcards import DAEMON, is_reader
 from passgate.lab.world import World
 from passgate.settings.shape import LabWorld
@@ -29,11 +31,6 @@ _SERVICES = (
     ("vmsyslogd", "Syslog Server", True, "on"),
     ("vpxa", "VMware vCenter Agent", True, "on"),
 )
-_PCI = (
-    PciFunction("0000:00:00.0", 0x0600, 0x8086, 0x3EC2, "Intel Corporation", "8th Gen Core Host Bridge"),
-    PciFunction("0000:00:14.0", 0x0C03, 0x8086, 0xA36D, "Intel Corporation", "Cannon Lake PCH USB 3.1 xHCI Host"),
-    PciFunction("0000:02:00.0", 0x0200, 0x8086, 0x1533, "Intel Corporation", "I210 Gigabit Network Connection"),
-)
 
 
 def seeded_world(settings: LabWorld | None = None) -> World:
@@ -56,7 +53,8 @@ def _host(index: int, usb: list[HostUsb], *, arbitrator: bool) -> LabHost:
         arbitrator_running=arbitrator,
         arbitrator_autostart=arbitrator,
         usb=usb,
-        pci=list(_PCI),
+        pci=functions_of(index),
+        passthrough=Passthrough(rebinds_live=index == 3),  # noqa: PLR2004 - esx-03 is the one that can
         services={
             # Where a reader is plugged in, people log in to the host with smart cards.
             key: HostService(key, label, running=True, policy="on")
@@ -86,6 +84,7 @@ def _usb() -> tuple[list[HostUsb], list[HostUsb], list[HostUsb]]:
         [
             HostUsb(0x0529, 0x0001, "Aladdin HASP HL", "0/1/2", None, 1, 2, ("vendor_specific",), ("low",)),
             HostUsb(0x0529, 0x0001, "Aladdin HASP HL", "0/1/4", None, 1, 3, ("vendor_specific",), ("low",)),
+            HostUsb(0x0951, 0x1666, "Kingston DataTraveler 3.0", "0/3/1", "E0D55EA573F1", 3, 2, storage),
             HostUsb(0x046D, 0x082D, "Logitech HD Pro Webcam C920", "0/1/6", "5B2A1E6F", 1, 4, ("video", "audio")),
         ],
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from passgate.lab import passthrough
 from passgate.lab.hardware import Fault, LabHost, Refusal, Task
 from passgate.lab.world import World
 
@@ -52,6 +53,7 @@ def boot(world: World, host: LabHost) -> None:
         host.boot_time, host.reboot_required = datetime.now(UTC), False
         for service in host.services.values():
             service.running = service.policy in {"on", "automatic"}
+        passthrough.booted(host)
         pending, host.at_boot = host.at_boot, []
         for act in pending:
             act()

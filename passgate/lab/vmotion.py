@@ -6,11 +6,6 @@ from passgate.lab.hardware import LabHost, LabVm, Refusal
 from passgate.lab.world import World
 
 
-def passes_pci_through(vm: LabVm) -> bool:
-    """Say whether the VM has a PCI function of its host, which ties a running VM to it."""
-    return any(one.kind == "other" and one.summary == "PCIPassthrough" for one in vm.devices)
-
-
 def obstacles(world: World, vm: LabVm, to: LabHost) -> list[Refusal]:
     """Return each fault that keeps the VM from that host; none: it can move.
 
@@ -21,8 +16,7 @@ def obstacles(world: World, vm: LabVm, to: LabHost) -> list[Refusal]:
         return found
     if vm.power == "poweredOn":
         found += [_tied(one.label) for one in vm.usb if not one.hostname]
-        if passes_pci_through(vm):
-            found.append(_tied("PCI device 0"))
+        found += [_tied(one.label) for one in vm.passed]
     if vm.local_datastore:
         found.append(
             Refusal(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from passgate.lab import guest_devices, smartcards
+from passgate.lab import guest_devices, passthrough, smartcards
 from passgate.lab.cluster import LabCluster
 from passgate.lab.guest_devices import GuestDevice, Pulled
 from passgate.lab.hardware import (
@@ -151,7 +151,7 @@ class World:
             users = {id(entry.device): vm for vm in self.vms for entry in vm.usb if entry.device}
             return [
                 Offer(one, users.get(id(one)))
-                for one in host.usb
+                for one in host.own_usb
                 if one.offered and one.passthrough and not smartcards.is_kept(host, one)
             ]
 
@@ -164,7 +164,8 @@ class World:
     def connected_usb(self, vm: LabVm) -> list[HostUsb]:
         """Return the host devices that the VM's guest sees now."""
         with self.lock:
-            return [entry.device for entry in vm.usb if entry.device and self.is_connected(entry)]
+            connected = [entry.device for entry in vm.usb if entry.device and self.is_connected(entry)]
+            return connected + passthrough.usb_behind(vm)
 
     def guest_devices(self, vm: LabVm) -> list[GuestDevice]:
         """Return the host devices that the VM's guest sees now, and what it does with them."""
@@ -252,11 +253,12 @@ class World:
             connected = [
                 (one.device, one.claimed_at > vm.ready_at) for one in vm.usb if one.device and self.is_connected(one)
             ]
-            self.pulled += guest_devices.settle(vm, connected)
+            behind = [(one, False) for one in passthrough.usb_behind(vm)]  # the guest booted with its controller
+            self.pulled += guest_devices.settle(vm, [*connected, *behind])
 
     def _may_keep(self, vm: LabVm, entry: VirtualUsb, device: HostUsb) -> bool:
         """Say whether a claim still holds; a VM that was moved keeps a device whose backing names its host."""
-        host = next((one for one in self.hosts if any(device is here for here in one.usb)), None)
+        host = next((one for one in self.hosts if any(device is here for here in one.own_usb)), None)
         if host is None or not self._reachable(vm, host, entry, device):
             return False
         return host is vm.host or (entry.hostname == host.name and host.answers_902)
@@ -265,7 +267,7 @@ class World:
         """Return the free device that the entry connects to; a VM connects only on the device's own host (1.8)."""
         if entry.hostname not in {None, vm.host.name}:
             return None
-        free = (one for one in vm.host.usb if id(one) not in taken)
+        free = (one for one in vm.host.own_usb if id(one) not in taken)
         return next((one for one in free if self._reachable(vm, vm.host, entry, one)), None)
 
     @staticmethod

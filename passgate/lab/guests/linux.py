@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from passgate.lab.guest_devices import GuestDevice, Inside
-from passgate.lab.guests import mounting
+from passgate.lab.guests import mounting, pci
 from passgate.lab.guests.disks import disk_size
 from passgate.lab.hardware import HostUsb, LabVm
 
@@ -125,6 +125,7 @@ def _furnish(root: Path, vm: LabVm, devices: Sequence[GuestDevice]) -> None:
         root, [["22", "1", "8:2", "/", "/", "rw,relatime", "-", "xfs", "/dev/sda2", "rw"], *_mounts(devices)]
     )
     _programs(root, devices)
+    pci.furnish(root, vm)
     _command(commands / "lsusb", LSUSB.format(lines=shlex.quote("\n".join(lines))))
     _command(commands / "lsblk", _lsblk(root, blocks, new=new))
     for name in ("mount", "umount", "sync"):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, MutableMapping
 from typing import Any, Final
 
 from passgate.lab.guest_devices import GuestDevice, Inside
-from passgate.lab.guests import powershell
+from passgate.lab.guests import pci, powershell
 from passgate.lab.guests.disks import disk_size
 from passgate.lab.hardware import HostUsb
 
@@ -90,6 +90,7 @@ class _Machine:
     """What this Windows shows of its devices, and what may be done to their disks."""
 
     def __init__(self, inside: Inside) -> None:
+        self._vm = inside.vm
         self._computer = inside.vm.name.upper()
         self._controllers = {device.kind for device in inside.vm.devices} & {"ehci", "xhci"}
         self._devices = inside.devices
@@ -108,6 +109,7 @@ class _Machine:
         rows = [row for port, one in enumerate(self._devices, start=1) for row in _pnp(one.device, port)]
         if self._controllers:
             rows = [*_virtual(self._controllers), *rows]
+        rows += pci.rows(self._vm)
         asked = {key: named[key.casefold()] for key in rows[0] if key.casefold() in named} if rows else {}
         return [row for row in rows if all(powershell.like(row[key], value) for key, value in asked.items())]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from passgate.lab.hardware import LabHost, LabVm, Refusal
+from passgate.lab.vcenter import pci
 from passgate.lab.vcenter.faults import made
 from passgate.lab.vcenter.served import Call, Served
 from passgate.lab.vcenter.vm_facts import summary
@@ -56,6 +57,7 @@ class Browser(Served):
             maxMemMBOptimalPerf=65536,
             autoVmotion=True,
             usb=[self._usb(one) for one in self.world.offered_usb(lab_host)],
+            pciPassthrough=pci.targets(lab_host),
         )
 
     def _usb(self, offer: Offer) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from passgate.lab.hardware import HostUsb, LabVm, VirtualDevice, VirtualUsb
+from passgate.lab.hardware import HostUsb, LabVm, VirtualDevice, VirtualPci, VirtualUsb
 from passgate.lab.vcenter.faults import made
 from passgate.lab.world import World
 
@@ -43,6 +43,8 @@ def hardware(world: World, vm: LabVm) -> Any:
 def _device(world: World, vm: LabVm, one: VirtualDevice) -> Any:
     if isinstance(one, VirtualUsb):
         device = _usb(world, one)
+    elif isinstance(one, VirtualPci):
+        device = _passed(one)
     elif one.kind == "other":
         device = one.payload
     else:
@@ -70,6 +72,14 @@ def _usb(world: World, one: VirtualUsb) -> Any:
         product=one.product,
         family=list(seen.families) if seen else [],
         speed=list(seen.speeds) if seen else [],
+    )
+
+
+def _passed(one: VirtualPci) -> Any:
+    return _D.VirtualPCIPassthrough(
+        backing=_D.VirtualPCIPassthrough.DeviceBackingInfo(
+            deviceName=one.name, id=one.address, deviceId=one.device_id, vendorId=one.vendor, systemId=one.system_id
+        )
     )
 
 

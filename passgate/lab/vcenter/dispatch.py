@@ -28,7 +28,8 @@ _WITHOUT_LOGIN = {"RetrieveServiceContent", "Login"}
 _READS = re.compile(
     r"^(Retrieve|ContinueRetrieve|CancelRetrieve|Query|Find|Fetch|Has|Current|CheckForUpdates|WaitFor|CancelWait"
     r"|CreateFilter|CreateContainerView|CreateListView|CreatePropertyCollector|DestroyProperty|DestroyView|Login|Logout"
-    r"|SessionIsActive|List\w+InGuest|InitiateFileTransferFromGuest|CheckMigrate_Task|CheckRelocate_Task|ValidateCredentialsInGuest|RefreshServices)"
+    r"|SessionIsActive|List\w+InGuest|InitiateFileTransferFromGuest|ValidateCredentialsInGuest|RefreshServices|Refresh"
+    r"|CheckMigrate_Task|CheckRelocate_Task|CheckVmConfig_Task|CheckPowerOn_Task)"
 )
 """Calls that change nothing; every other one is recorded as mutating, known here or not."""
 

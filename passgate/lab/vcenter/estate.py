@@ -9,11 +9,14 @@ from passgate.lab.hardware import LabVm
 from passgate.lab.vcenter import (
     access,
     browser,
+    check,
     cluster,
     guest_ops,
     host,
     inventory,
+    pci,
     relocate,
+    schedule,
     session,
     task,
     views,
@@ -48,6 +51,8 @@ MANAGERS = {
     "TaskManager": task.TaskManager,
     "VpxSettings": access.VCenterSettings,
     "ProvisioningChecker": relocate.ProvisioningChecker,
+    "CompatibilityChecker": check.CompatibilityChecker,
+    "ScheduledTaskManager": schedule.ScheduledTaskManager,
     "CustomFieldsManager": access.CustomFields,
     "guestOperationsManager": guest_ops.GuestOperations,
     "guestOperationsAuthManager": guest_ops.GuestAuth,
@@ -71,6 +76,7 @@ class Estate:
             self._fixed[f"EsxHostAdvSettings-{number}"] = access.HostSettings(self, f"EsxHostAdvSettings-{number}", one)
             local = inventory.local_datastore(one)
             self._fixed[local] = inventory.LocalDatastore(self, local, one)
+            self._fixed[f"pciPassthruSystem-{number}"] = pci.PassthruSystem(self, f"pciPassthruSystem-{number}", one)
             self._fixed[f"serviceSystem-{number}"] = host.Services(self, f"serviceSystem-{number}", one)
         self._fixed["envbrowser-7"] = browser.Browser(self, "envbrowser-7", None)
         self._vms: dict[str, Served] = {}
@@ -88,6 +94,8 @@ class Estate:
             return self._fixed[ref]
         if ref.startswith(("vm-", "envbrowser-")):
             return self._of_vm(ref)
+        if ref.startswith("schedule-"):
+            return schedule.find(self, ref)
         found = self.world.tasks.get(ref)
         return task.ServedTask(self, found) if found else None
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from passgate.lab import maintenance, reboot
-from passgate.lab.hardware import LabHost, PciFunction, Refusal, Task
+from passgate.lab.hardware import LabHost, Refusal, Task
+from passgate.lab.vcenter import pci
 from passgate.lab.vcenter.faults import made
 from passgate.lab.vcenter.inventory import GREEN, Entity, local_datastore
 from passgate.lab.vcenter.served import Call, Served, refs
@@ -60,6 +61,11 @@ class Host(Entity):
         return vim.cluster.DasFdmHostState(state="uninitialized" if self.host.maintenance else state)
 
     @property
+    def recentTask(self) -> Any:
+        """Return the host's last tasks."""
+        return refs([vim.Task(ref, None) for ref in self.host.recent_tasks], vim.Task)
+
+    @property
     def capability(self) -> Any:
         """Return what the host can do; what is not named here it says that it can't."""
         return made(
@@ -70,12 +76,8 @@ class Host(Entity):
             standbySupported=True,
             vmotionSupported=True,
             suspendedRelocateSupported=True,
+            deviceRebindWithoutRebootSupported=self.host.passthrough.rebinds_live,
         )
-
-    @property
-    def recentTask(self) -> Any:
-        """Return the host's last tasks."""
-        return refs([vim.Task(ref, None) for ref in self.host.recent_tasks], vim.Task)
 
     @property
     def summary(self) -> Any:
@@ -123,12 +125,21 @@ class Host(Entity):
 
     @property
     def config(self) -> Any:
-        """Return product, management network, services and the USB option."""
+        """Return product, management network, services, the USB option, and the states of passthrough."""
         return vim.host.ConfigInfo(
             host=self.me,
             product=self._product,
-            network=vim.host.NetworkInfo(vnic=[self._vmk0()], atBootIpV6Enabled=True, ipV6Enabled=True),
+            network=vim.host.NetworkInfo(
+                vnic=[self._vmk0()],
+                pnic=pci.network_cards(self.host),
+                vswitch=pci.switches(self.host),
+                portgroup=pci.port_groups(),
+                atBootIpV6Enabled=True,
+                ipV6Enabled=True,
+            ),
             service=_services(self.host),
+            pciPassthruInfo=pci.states(self.host),
+            storageDevice=pci.adapters(self.host),
             option=self.estate.fixed(f"EsxHostAdvSettings-{self._number}").prop("setting", None),
             lockdownMode="lockdownDisabled",
             virtualNicManagerInfo=vim.host.VirtualNicManagerInfo(
@@ -164,7 +175,7 @@ class Host(Entity):
             systemInfo=vim.host.SystemInfo(vendor="Passgate", model="Lab Server", uuid=self.host.uuid),
             cpuInfo=vim.host.CpuInfo(numCpuPackages=1, numCpuCores=8, numCpuThreads=16, hz=2_400_000_000),
             memorySize=self.host.memory_mb * _MEBIBYTE,
-            pciDevice=[_pci(one) for one in self.host.pci],
+            pciDevice=[pci.device(one) for one in self.host.pci],
         )
 
     @property
@@ -172,6 +183,7 @@ class Host(Entity):
         """Return the managers of this host that the lab serves."""
         return vim.host.ConfigManager(
             advancedOption=vim.option.OptionManager(f"EsxHostAdvSettings-{self._number}", None),
+            pciPassthruSystem=vim.host.PciPassthruSystem(f"pciPassthruSystem-{self._number}", None),
             serviceSystem=vim.host.ServiceSystem(f"serviceSystem-{self._number}", None),
         )
 
@@ -232,34 +244,6 @@ class Host(Entity):
 
 def _started(task: Task) -> Any:
     return vim.Task(task.id, None)
-
-
-def _pci(one: PciFunction) -> Any:
-    _, bus, rest = one.id.split(":")
-    slot, function = rest.split(".")
-    return vim.host.PciDevice(
-        id=one.id,
-        classId=_short(one.class_id),
-        bus=_byte(int(bus, 16)),
-        slot=_byte(int(slot, 16)),
-        function=_byte(int(function, 16)),
-        vendorId=_short(one.vendor),
-        deviceId=_short(one.device),
-        subVendorId=_short(one.vendor),
-        subDeviceId=_short(0),
-        vendorName=one.vendor_name,
-        deviceName=one.device_name,
-        parentBridge=None,
-    )
-
-
-def _short(value: int) -> int:
-    """Return the signed short that goes over the wire (reference 0.2)."""
-    return value - 0x10000 if value > 0x7FFF else value  # noqa: PLR2004 - largest signed short
-
-
-def _byte(value: int) -> int:
-    return value - 0x100 if value > 0x7F else value  # noqa: PLR2004 - largest signed byte
 
 
 def _services(host: LabHost) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from passgate.lab.hardware import LabVm, Refusal, VirtualDevice, VirtualUsb
+from passgate.lab.hardware import LabVm, Refusal, VirtualDevice, VirtualPci, VirtualUsb
 from passgate.lab.inventory_seed import usb_controller
 from passgate.lab.world import World
 
@@ -45,7 +45,11 @@ def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
         raise _bad_power(vm)
     if vm.power != "poweredOff" and any(one.key.lower().startswith(_ONLY_WHILE_OFF) for one in spec.extraConfig):
         raise _bad_power(vm)
-    if vm.power != "poweredOff" and (spec.cpuHotAddEnabled, spec.memoryHotAddEnabled) != (None, None):
+    if vm.power != "poweredOff" and (
+        spec.cpuHotAddEnabled,
+        spec.memoryHotAddEnabled,
+        spec.fixedPassthruHotPlugEnabled,
+    ) != (None, None, None):
         raise _bad_power(vm)
     hot = vm.power == "poweredOn" and _hot_adds(vm, spec)
     devices = _Devices(world, vm)
@@ -58,6 +62,8 @@ def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
     vm.cpus, vm.memory_mb = spec.numCPUs or vm.cpus, int(spec.memoryMB or vm.memory_mb)
     vm.cpu_hot_add = _or(spec.cpuHotAddEnabled, vm.cpu_hot_add)
     vm.memory_hot_add = _or(spec.memoryHotAddEnabled, vm.memory_hot_add)
+    vm.pci_hot_plug = _or(spec.fixedPassthruHotPlugEnabled, vm.pci_hot_plug)
+    _reserve(vm, spec)
     for option in spec.extraConfig:
         known = next((key for key in vm.extra_config if key.lower() == option.key.lower()), option.key)
         if option.value in {"", None}:
@@ -68,7 +74,7 @@ def reconfigure(world: World, vm: LabVm, spec: Any) -> None:
     world.touch(vm)
 
 
-def _or(asked: bool | None, now: bool) -> bool:
+def _or(asked: Any, now: Any) -> Any:
     return now if asked is None else asked
 
 
@@ -84,6 +90,25 @@ def _hot_adds(vm: LabVm, spec: Any) -> bool:
         raise Refusal("MemoryHotPlugNotSupported", "Memory hot plug is not supported for this virtual machine.")
     pci = any(one.operation == "add" and isinstance(one.device, _D.VirtualPCIPassthrough) for one in spec.deviceChange)
     return pci or (cpus, memory) != (vm.cpus, vm.memory_mb)
+
+
+def readable(spec: Any) -> None:
+    """Refuse what could not even be read: an id that is no xsd:short (reference vSphere 0.2)."""
+    for change in spec.deviceChange:
+        vendor = getattr(change.device.backing, "vendorId", None)
+        if vendor is not None and not -0x8000 <= vendor <= 0x7FFF:  # noqa: PLR2004 - the range of a short
+            raise Refusal("InvalidRequest", f'A specified parameter was not correct: parsing "{vendor}": out of range')
+
+
+def _reserve(vm: LabVm, spec: Any) -> None:
+    vm.memory_locked = _or(spec.memoryReservationLockedToMax, vm.memory_locked)
+    asked = spec.memoryAllocation.reservation if spec.memoryAllocation else None
+    if asked is not None and not 0 <= asked <= vm.memory_mb:
+        raise Refusal(
+            "InvalidArgument", f"The reservation of {asked} MB is not within the memory of the virtual machine.",
+            invalidProperty="memoryAllocation.reservation",
+        )  # fmt: skip
+    vm.memory_reservation_mb = vm.memory_mb if vm.memory_locked else _or(asked, vm.memory_reservation_mb)
 
 
 def _bad_power(vm: LabVm) -> Refusal:
@@ -134,6 +159,8 @@ class _Devices:
                 deviceIndex=index,
                 badOp="remove",
             )
+        if isinstance(found, VirtualPci) and self.vm.power == "poweredOn" and not self.vm.pci_hot_plug:
+            raise _bad_power(self.vm)
         self.devices.remove(found)
 
     def _edit(self, index: int, device: Any) -> None:
@@ -157,9 +184,10 @@ class _Devices:
             )
         if kind in _SINCE and self.vm.power == "poweredOn" and not self.vm.hot_add:
             raise _no_hot_plug(index, "added")
-        new = {"ehci": self._controller, "xhci": self._controller, "usb": self._usb}.get(kind, self._other)(
-            index, device
-        )
+        makers = {
+            "ehci": self._controller, "xhci": self._controller, "usb": self._usb, "passthrough": self._passthrough,
+        }  # fmt: skip
+        new = makers.get(kind, self._other)(index, device)
         if device.key:
             self.temporary[device.key] = new.key
         self.devices.append(new)
@@ -187,6 +215,30 @@ class _Devices:
         return VirtualUsb(
             "usb", key, self._usb_controller(index, device.controllerKey), key, f"USB {key - _FIRST_USB + 1}",
             "Autoconnect Device", pattern=pattern, hostname=hostname,
+        )  # fmt: skip
+
+    def _passthrough(self, index: int, device: Any) -> VirtualDevice:
+        """Take the backing as it is: whether it fits the host shows at power-on only, as on real hosts."""
+        backing, vm = device.backing, self.vm
+        if not isinstance(backing, _D.VirtualPCIPassthrough.DeviceBackingInfo) or not backing.id:
+            raise _bad_backing(index)
+        if vm.power == "poweredOn" and not vm.pci_hot_plug:
+            raise _bad_power(vm)
+        if vm.fault_tolerance:
+            raise Refusal(
+                "DeviceNotSupported", "PCI passthrough is not supported with fault tolerance.", device="PCI device",
+                reason="ft",
+            )  # fmt: skip
+        if any(one.memory for top in vm.snapshots for one in top.all()):
+            raise Refusal(
+                "DeviceNotSupported", "PCI passthrough is not supported with snapshots that hold memory.",
+                device="PCI device", reason="snapshot",
+            )  # fmt: skip
+        first = next(key for kind, key in _KEYS if kind is _D.VirtualPCIPassthrough)
+        key = next(n for n in range(first, first + 1000) if all(one.key != n for one in self.devices))
+        return VirtualPci(
+            "passthrough", key, 100, None, f"PCI device {key - first}", backing.deviceName, address=backing.id.lower(),
+            device_id=backing.deviceId, vendor=backing.vendorId, system_id=backing.systemId, name=backing.deviceName,
         )  # fmt: skip
 
     def _usb_controller(self, index: int, asked: int | None) -> int:
@@ -224,6 +276,8 @@ def _kind(device: Any) -> str:
         return "xhci"
     if isinstance(device, _D.VirtualUSBController):
         return "ehci"
+    if isinstance(device, _D.VirtualPCIPassthrough):
+        return "passthrough"
     return "usb" if isinstance(device, _D.VirtualUSB) else "other"
 
 

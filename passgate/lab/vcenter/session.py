@@ -95,6 +95,8 @@ class ServiceInstance(Served):
             taskManager=vim.TaskManager("TaskManager", None),
             customFieldsManager=vim.CustomFieldsManager("CustomFieldsManager", None),
             vmProvisioningChecker=vim.vm.check.ProvisioningChecker("ProvisioningChecker", None),
+            vmCompatibilityChecker=vim.vm.check.CompatibilityChecker("CompatibilityChecker", None),
+            scheduledTaskManager=vim.scheduler.ScheduledTaskManager("ScheduledTaskManager", None),
             searchIndex=vim.SearchIndex("SearchIndex", None),
             guestOperationsManager=vim.vm.guest.GuestOperationsManager("guestOperationsManager", None),
         )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from passgate.lab.hardware import LabVm, Refusal
-from passgate.lab.vcenter import relocate, vm_facts
+from passgate.lab.passthrough import must_not_be_tied, why_not_power_on
+from passgate.lab.vcenter import relocate, snapshots, vm_facts
 from passgate.lab.vcenter.accounts import ADD_REMOVE_DEVICE
 from passgate.lab.vcenter.faults import made
 from passgate.lab.vcenter.inventory import Entity, local_datastore
-from passgate.lab.vcenter.reconfigure import reconfigure
+from passgate.lab.vcenter.reconfigure import readable, reconfigure
 from passgate.lab.vcenter.served import Call, refs
 from passgate.lab.vcenter.views import escaped
 from passgate.lab.vmotion import obstacles
@@ -28,6 +29,8 @@ _NEEDED = {
     "numCPUs": "VirtualMachine.Config.CPUCount",
     "memoryMB": "VirtualMachine.Config.Memory",
     "extraConfig": "VirtualMachine.Config.AdvancedConfig",
+    "memoryReservationLockedToMax": "VirtualMachine.Config.Resource",
+    "memoryAllocation": "VirtualMachine.Config.Resource",
 }
 """What a reconfiguration needs, by the fields of its spec (reference 0.3)."""
 
@@ -129,7 +132,8 @@ class VirtualMachine(Entity):
         return self._power_task(call, "PowerOffVM_Task", "poweredOff", {"poweredOn", "suspended"})
 
     def SuspendVM_Task(self, call: Call) -> Any:
-        """Suspend."""
+        """Suspend; refused with a passed-through function."""
+        must_not_be_tied(self.vm, "suspend")
         return self._power_task(call, "SuspendVM_Task", "suspended", {"poweredOn"})
 
     def ResetVM_Task(self, call: Call) -> Any:
@@ -178,6 +182,8 @@ class VirtualMachine(Entity):
             closed = self.vm.host.maintenance or self.vm.host.entering_maintenance
             if wanted == "poweredOn" and (self.vm.template or closed):
                 raise Refusal("InvalidState", "The operation is not allowed in the current state.")
+            if wanted == "poweredOn" and (refusal := why_not_power_on(self.world, self.vm)):
+                raise refusal
             self.world.set_power(self.vm, wanted)
 
         return self._task(call, method, self.world.settings.power_seconds, work)
@@ -187,11 +193,13 @@ class VirtualMachine(Entity):
     def ReconfigVM_Task(self, call: Call, spec: Any) -> Any:
         """Change the configuration as a whole, or not at all."""
         for name, privilege in _NEEDED.items():
-            if getattr(spec, name) and call.session and not call.session.account.may(privilege):
+            if getattr(spec, name) not in (None, "", []) and call.session and not call.session.account.may(privilege):
                 raise Refusal(
                     "NoPermission", "Permission to perform this operation was denied.", object=self.me,
                     privilegeId=privilege,
                 )  # fmt: skip
+
+        readable(spec)
 
         def work() -> None:
             reconfigure(self.world, self.vm, spec)
@@ -209,15 +217,37 @@ class VirtualMachine(Entity):
 
         return self._task(call, "RelocateVM_Task", self.world.settings.power_seconds, work)
 
-    def _task(self, call: Call, method: str, seconds: float, work: Callable[[], None]) -> Any:
+    # -- snapshots -----------------------------------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Any:
+        """Return the snapshots as a tree; unset where there are none."""
+        return snapshots.tree(self.vm)
+
+    def CreateSnapshot_Task(self, call: Call, name: str, description: Any, memory: bool, quiesce: bool) -> Any:
+        """Take a snapshot; refused with a passed-through function."""
+        must_not_be_tied(self.vm, "snapshot")
+
+        def work() -> Any:
+            return snapshots.take(self.world, self.vm, name, description or "", memory=memory)
+
+        return self._task(call, "CreateSnapshot_Task", self.world.settings.reconfigure_seconds, work)
+
+    def RemoveAllSnapshots_Task(self, call: Call, consolidate: Any, spec: Any) -> Any:
+        """Remove all snapshots."""
+        return self._task(
+            call, "RemoveAllSnapshots_Task", self.world.settings.reconfigure_seconds, self.vm.snapshots.clear
+        )
+
+    def _task(self, call: Call, method: str, seconds: float, work: Callable[[], object]) -> Any:
         fault = call.fault
 
-        def run() -> None:
+        def run() -> object:
             if fault is not None:
                 raise Refusal(fault.fault, fault.message)
             if self.vm.host.connection != "connected":
                 raise Refusal("HostNotConnected", f"Unable to communicate with {self.vm.host.name}.")
-            work()
+            return work()
 
         return vim.Task(self.world.start_task(method, self.vm, call.user, seconds, run).id, None)
 

@@ -8,6 +8,7 @@ from typing import Any
 from pyVmomi import vim
 
 from passgate.lab.hardware import LabVm
+from passgate.lab.passthrough import reserved_mb
 from passgate.lab.vcenter.devices import hardware, mac
 from passgate.lab.vcenter.faults import made
 from passgate.lab.vcenter.inventory import GREEN
@@ -28,13 +29,6 @@ def version(vm: LabVm) -> str:
 
 def config(world: World, vm: LabVm) -> Any:
     """Return the VM's configuration."""
-    allocation = made(
-        vim.ResourceAllocationInfo,
-        reservation=0,
-        expandableReservation=False,
-        limit=-1,
-        shares=vim.SharesInfo(shares=1000, level="normal"),
-    )
     return vim.vm.ConfigInfo(
         changeVersion=vm.change_version,
         modified=_MADE,
@@ -64,8 +58,8 @@ def config(world: World, vm: LabVm) -> Any:
             defaultSuspendType="hard", defaultResetType="soft", standbyAction="checkpoint",
         ),
         hardware=hardware(world, vm),
-        cpuAllocation=allocation,
-        memoryAllocation=allocation,
+        cpuAllocation=_allocation(0),
+        memoryAllocation=_allocation(reserved_mb(vm)),
         memoryHotAddEnabled=vm.memory_hot_add,
         cpuHotAddEnabled=vm.cpu_hot_add,
         cpuHotRemoveEnabled=False,
@@ -76,8 +70,19 @@ def config(world: World, vm: LabVm) -> Any:
         bootOptions=vim.vm.BootOptions(bootDelay=0, enterBIOSSetup=False, efiSecureBootEnabled=False),
         ftInfo=_ft(vm) if vm.fault_tolerance else None,
         firmware="bios",
-        memoryReservationLockedToMax=False,
+        memoryReservationLockedToMax=vm.memory_locked,
+        fixedPassthruHotPlugEnabled=vm.pci_hot_plug,
     )  # fmt: skip
+
+
+def _allocation(reservation: int) -> Any:
+    return made(
+        vim.ResourceAllocationInfo,
+        reservation=reservation,
+        expandableReservation=False,
+        limit=-1,
+        shares=vim.SharesInfo(shares=1000, level="normal"),
+    )
 
 
 def _ft(vm: LabVm) -> Any:
@@ -182,7 +187,7 @@ def summary(world: World, vm: LabVm) -> Any:
             vmPathName=vmx_path(vm),
             memorySizeMB=vm.memory_mb,
             cpuReservation=0,
-            memoryReservation=0,
+            memoryReservation=reserved_mb(vm),
             numCpu=vm.cpus,
             numEthernetCards=1,
             numVirtualDisks=1,
