@@ -74,6 +74,17 @@ def govmomi(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
+def esx(folder: Path) -> Iterator[Place]:
+    """Run govmomi's simulator as an ESXi host that stands alone, without a vCenter; skips where it can't be built."""
+    ca = tls.make_ca(folder)
+    pair = tls.issue(ca, ["127.0.0.1"])
+    with vcenter(pair.cert, pair.key, ca.cert.read_text(), model="esx") as endpoint:
+        place = Place(endpoint, vm="ha-host_VM0", twins="localhost.localdomain")
+        with place.opened:
+            yield place
+
+
+@contextmanager
 def lab(folder: Path) -> Iterator[Place]:
     """Run the lab's vCenter in this process."""
     ca = tls.make_ca(folder)
@@ -96,4 +107,4 @@ def lab(folder: Path) -> Iterator[Place]:
         world.close()
 
 
-PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {"govmomi": govmomi, "lab": lab}
+PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {"govmomi": govmomi, "esx": esx, "lab": lab}
