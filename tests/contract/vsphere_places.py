@@ -1,4 +1,4 @@
-"""The two vCenters that the vSphere contract runs against: govmomi's simulator and the lab's own.
+"""What the vSphere contract runs against: govmomi's simulator, as a vCenter and as an ESXi host alone, and the lab.
 
 Each place starts in milliseconds, so every test gets one of its own.
 """
@@ -32,12 +32,14 @@ class Place:
     """Hold one vCenter, and the names of what every test finds there.
 
     `vm` is on, has no USB controller, and runs on the host of the stick. `twins` is a host with two equal dongles.
-    `world` is the lab's, to change things behind Passgate's back; govmomi's simulator has none.
+    `standalone` is an ESXi host without a vCenter, which tells no privileges but roles. `world` is the lab's, to change
+    things behind Passgate's back; govmomi's simulator has none.
     """
 
     endpoint: Endpoint
     vm: str
     twins: str
+    standalone: bool = False
     world: World | None = None
     opened: ExitStack = field(default_factory=ExitStack)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -79,7 +81,7 @@ def esx(folder: Path) -> Iterator[Place]:
     ca = tls.make_ca(folder)
     pair = tls.issue(ca, ["127.0.0.1"])
     with vcenter(pair.cert, pair.key, ca.cert.read_text(), model="esx") as endpoint:
-        place = Place(endpoint, vm="ha-host_VM0", twins="localhost.localdomain")
+        place = Place(endpoint, vm="ha-host_VM0", twins="localhost.localdomain", standalone=True)
         with place.opened:
             yield place
 

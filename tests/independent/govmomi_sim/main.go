@@ -111,6 +111,24 @@ func withDevices() {
 	}
 }
 
+// roles is an authorization manager that tells roles, and can't be asked for privileges: nobody knows whether an ESXi
+// host without a vCenter can.
+type roles struct {
+	mo.AuthorizationManager
+}
+
+// withRolesOnly lets the user only read ha-host_VM1; everything else he administers.
+func withRolesOnly() {
+	at := *esx.ServiceContent.AuthorizationManager
+	simulator.Map.Put(&roles{simulator.Map.Get(at).(*simulator.AuthorizationManager).AuthorizationManager})
+	for _, one := range simulator.Map.All("VirtualMachine") {
+		vm := simulator.Map.Get(one.Reference()).(*simulator.VirtualMachine)
+		if vm.Name == "ha-host_VM1" {
+			vm.EffectiveRole = []int32{-2}
+		}
+	}
+}
+
 func main() {
 	// Four parts, and before the model: the stock 6.5 makes pyVmomi drop every newer field without a word.
 	api := strings.TrimSpace(os.Args[1])
@@ -122,6 +140,9 @@ func main() {
 	}
 	if err := model.Create(); err != nil {
 		panic(err)
+	}
+	if os.Args[4] == "esx" {
+		withRolesOnly()
 	}
 	withDevices()
 	certificate, err := tls.LoadX509KeyPair(os.Args[2], os.Args[3])
