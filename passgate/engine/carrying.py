@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from passgate.engine import tables
 from passgate.engine.authority import ENGINE, Warrant, words
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Confirmation, NoUndo, Remedy, Saw, Step, Systems
 from passgate.errors import InputError, PassgateError, RecordError, RefusedError, SupersededError, UnconfirmedError
 from passgate.model.change import Event, EventType, JournalEntry, StepState
 from passgate.model.plan import Plan, PlannedStep
+from passgate.model.table import Table
 
 FIRST_LOOK = 0.05
 """Seconds until the second look at a step's effect; it doubles from there up to the step's own pace."""
@@ -52,19 +54,20 @@ class Carrying:
     called_for: set[int] = field(default_factory=set)
     """Remedies that this process saw to be called for."""
 
-    async def step(self, planned: PlannedStep, attempt: Attempt) -> None:
+    async def step(self, planned: PlannedStep, attempt: Attempt) -> Table | None:
         """Do one step, unless the journal says that it is done; raise what made this attempt fail.
 
         A step whose intent was recorded without an outcome is looked at first: what is found done is not done again.
+        Returns the table that the step reports, if it does.
         """
         entry = self._entry(planned.index)
         if entry.state in _OVER:
-            return
+            return None
         if not planned.needed:
             self._record(planned, StepState.NOT_NEEDED, EventType.STEP_OUTCOME, saw=planned.before)
-            return
+            return None
         if not await self.is_called_for(planned, attempt):
-            return
+            return None
         interrupted = entry.state is StepState.INTENT
         if interrupted and planned.index not in self.begun:
             self.sent.add(planned.index)  # nobody can say any more that nothing was sent
@@ -82,7 +85,13 @@ class Carrying:
             self._record_failure(planned, self._after_failure(planned, again=again), number, error, attempt)
             raise
         kind = EventType.GUEST_PROOF if self._step(planned).in_guest else EventType.STEP_OUTCOME
-        self._record(planned, StepState.DONE, kind, saw=seen.words, data={"facts": seen.facts})
+        data: dict[str, Any] = {"facts": seen.facts}
+        table = tables.cleaned(seen.table) if seen.table else None
+        if table is not None:
+            kept = self.runtime.estate.in_thread(tables.keep, self.runtime.home, self.change, planned.index, table)
+            data["table"] = await kept
+        self._record(planned, StepState.DONE, kind, saw=seen.words, data=data)
+        return table
 
     async def is_called_for(self, planned: PlannedStep, attempt: Attempt) -> bool:
         """Say whether a step is to be carried out when its turn has come: a remedy only if all is not well without it.

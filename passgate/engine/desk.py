@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,7 @@ from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Runbook
 from passgate.errors import ConflictError, InputError, PassgateError, UnknownNameError
+from passgate.model.census import Census, take_census
 from passgate.model.change import Actor, Change, JournalEntry, RecordedEvent, State
 from passgate.model.decision import Decision, Terms, Verdict
 from passgate.model.inventory import Host
@@ -32,6 +35,14 @@ class Bell(Protocol):
 
     async def ring(self, change: Change) -> None:
         """Wake the change's run."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Say how many of the hosts were read so far."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,41 @@ class Desk:
         scope = Scope(hosts=(host,), usb=True) if host else Scope(all_hosts=True, usb=True)
         site = await self.runtime.estate.read(scope)
         return (site.host(host),) if host else site.hosts
+
+    async def census(
+        self, hosts: tuple[str, ...] = (), *, shells: bool = True
+    ) -> AsyncGenerator[Progress | Census, None]:
+        """Yield how far the reading is, then the census; nothing is filed. Whoever stops listening ends the reading."""
+        loop, news, stop = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        newest = Progress(0, 0)
+
+        def tell(told: Progress) -> None:
+            nonlocal newest
+            newest = told
+            news.set()
+
+        def read() -> Census:
+            def progress(done: int, total: int) -> None:
+                loop.call_soon_threadsafe(tell, Progress(done, total))
+
+            survey = self.runtime.estate.survey
+            return take_census(survey.read(hosts, shells=shells, progress=progress, stop=stop))
+
+        def ended(one: asyncio.Future[Census]) -> None:
+            if not one.cancelled():
+                one.exception()  # it is raised below, if anybody still listens
+            news.set()
+
+        reading = asyncio.ensure_future(self.runtime.estate.in_thread(read))
+        reading.add_done_callback(ended)
+        try:
+            while not reading.done():
+                await news.wait()
+                news.clear()
+                yield newest
+            yield await reading
+        finally:
+            stop.set()
 
     def person_of_token(self, token: str) -> str | None:
         """Return whose personal token that is."""

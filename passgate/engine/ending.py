@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from passgate.engine import tables
 from passgate.engine.authority import ENGINE
 from passgate.engine.runtime import Runtime
 from passgate.ledger.evidence import write_evidence as write_file
@@ -48,7 +50,8 @@ async def write_evidence(runtime: Runtime, change: Change) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def write() -> str:
-        return write_file(path, runtime.store.evidence_data(change.id))
+        data = runtime.store.evidence_data(change.id)
+        return write_file(path, replace(data, tables=tables.files_of(runtime.home, change.id, data.told)))
 
     digest = await runtime.estate.in_thread(write)
     data = {"file": path.name, "sha256": digest}

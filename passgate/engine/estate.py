@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from passgate.connect.esxi_shell.reading import ShellReading, ShellUsb
 from passgate.connect.esxi_shell.shell import EsxiShell
 from passgate.connect.esxi_shell.wire import ShellAccess
 from passgate.connect.guest.connector import GuestConnector, Login
@@ -18,10 +17,12 @@ from passgate.connect.vsphere.connector import VSphereConnector
 from passgate.connect.vsphere.hosts import HostsConnector
 from passgate.connect.vsphere.reading import Scope, read_inventory
 from passgate.connect.vsphere.session import Session
+from passgate.engine.joining import joined
 from passgate.engine.steps import Ask, Reads, Runbook, Systems
+from passgate.engine.survey import Survey
 from passgate.errors import ConfigError, PassgateError
 from passgate.model.guest import GuestUsb
-from passgate.model.inventory import GuestFamily, Host, HostUsbDevice, Inventory, Power, Vm
+from passgate.model.inventory import GuestFamily, Host, Inventory, Power, Vm
 from passgate.settings.load import resolve
 from passgate.settings.shape import Config, FromEnv, FromFile
 
@@ -51,6 +52,8 @@ class Estate:
             self.session.close()
         if "shell" in self.__dict__ and self.shell:
             self.shell.close()
+        if "survey" in self.__dict__:
+            self.survey.close()
         self._threads.shutdown(wait=False)
 
     @cached_property
@@ -68,19 +71,28 @@ class Estate:
     @cached_property
     def shell(self) -> EsxiShell | None:
         """Return the ESXi shells, or None where config names none."""
+        access = self._shell_access
+        return EsxiShell(access) if access else None
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Return the way to read many hosts at once."""
+        access = self._shell_access
+        return Survey(self.session, EsxiShell(access) if access else None, self._config.service.hosts_at_once)
+
+    @cached_property
+    def _shell_access(self) -> ShellAccess | None:
         shell = self._config.site.shell
         if shell is None:
             return None
-        return EsxiShell(
-            ShellAccess(
-                user=shell.user,
-                known_hosts=self._text(shell.known_hosts),
-                key=self._text(shell.key) if shell.key else None,
-                password=self._text(shell.password) if shell.password else None,
-                port=shell.port,
-                addresses=json.loads(self._text(shell.addresses)) if shell.addresses else {},
-                timeout=shell.timeout,
-            )
+        return ShellAccess(
+            user=shell.user,
+            known_hosts=self._text(shell.known_hosts),
+            key=self._text(shell.key) if shell.key else None,
+            password=self._text(shell.password) if shell.password else None,
+            port=shell.port,
+            addresses=json.loads(self._text(shell.addresses)) if shell.addresses else {},
+            timeout=shell.timeout,
         )
 
     @cached_property
@@ -99,6 +111,7 @@ class Estate:
             HostsConnector(self.session, authorize),
             self._needed_shell().acting_under(authorize),
             self.guest,
+            survey=self.survey,
         )
 
     def _needed_shell(self) -> EsxiShell:
@@ -166,55 +179,3 @@ class Estate:
 
 async def _nothing() -> dict[str, Any]:
     return {}
-
-
-def joined(host: Host, reading: ShellReading) -> Host:
-    """Return the host with what its shell knows of the same devices.
-
-    The API knows paths but no serials, the shell serials but no paths. Both are put together only where one device of
-    these ids is on each side: with twins nothing says which is which, and a guess could take the wrong dongle. Devices
-    that only the shell shows (the arbitrator is stopped, or keeps them) are listed without a path.
-    """
-    known = {(one.vendor, one.product) for one in host.usb}
-    found = [_joined(one, _alike(reading, one), _sole(reading, one, host)) for one in host.usb]
-    found += [_unseen(host, one) for one in reading.devices if (one.vendor, one.product) not in known]
-    return host.model_copy(update={"arbitrator": reading.arbitrator, "usb": tuple(found)})
-
-
-def _sole(reading: ShellReading, device: HostUsbDevice, host: Host) -> ShellUsb | None:
-    shell = _alike(reading, device)
-    api = [one for one in host.usb if (one.vendor, one.product) == (device.vendor, device.product)]
-    return shell[0] if len(shell) == len(api) == 1 else None
-
-
-def _alike(reading: ShellReading, device: HostUsbDevice) -> list[ShellUsb]:
-    return [one for one in reading.devices if (one.vendor, one.product) == (device.vendor, device.product)]
-
-
-def _joined(device: HostUsbDevice, alike: list[ShellUsb], shell: ShellUsb | None) -> HostUsbDevice:
-    if shell is None:
-        # Of twins nobody knows which one ESXi boots from, so neither may be taken.
-        return device.model_copy(update={"boots_host": any(one.boots_host is not False for one in alike)})
-    return device.model_copy(
-        update={
-            "serial": shell.serial,
-            "bus": shell.bus,
-            "device": shell.device,
-            "boots_host": shell.boots_host is not False,
-            "families": device.families or shell.families,
-        }
-    )
-
-
-def _unseen(host: Host, shell: ShellUsb) -> HostUsbDevice:
-    return HostUsbDevice(
-        host=host.id,
-        vendor=shell.vendor,
-        product=shell.product,
-        serial=shell.serial,
-        name=shell.name,
-        families=shell.families,
-        boots_host=shell.boots_host is not False,
-        bus=shell.bus,
-        device=shell.device,
-    )

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 from prefect import Flow, task
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, TaskRun
@@ -35,8 +35,11 @@ from passgate.engine.steps import Ask, Runbook
 from passgate.errors import ConflictError, InputError, PassgateError, RecordError, SupersededError, WorldError
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
 from passgate.model.plan import Plan, PlannedStep
+from passgate.model.table import Table
 
 RENEW_EVERY = 30.0
+ARTIFACT_ROWS = 1000
+"""Rows of a table that Prefect is given: its page shows them all at once, and its API takes them in one request."""
 PREFECT = Actor(person="prefect", door=Door.PREFECT)
 
 log = logging.getLogger(__name__)
@@ -245,7 +248,9 @@ def _attempt_of(carrying: Carrying, planned: PlannedStep, delays: list[float]) -
     async def attempt() -> None:
         context = TaskRunContext.get()
         number = context.task_run.run_count if context else 1
-        await carrying.step(planned, Attempt(number, delays[number - 1] if number <= len(delays) else None))
+        table = await carrying.step(planned, Attempt(number, delays[number - 1] if number <= len(delays) else None))
+        if table is not None:
+            await _show_table(carrying.change, planned, table)
 
     return attempt
 
@@ -270,6 +275,18 @@ async def _keep_leases(runtime: Runtime, change_id: str, tokens: dict[str, int])
 async def _show_plan(change: Change) -> None:
     if change.plan is not None:
         await acreate_markdown_artifact(report.of_plan(change, change.plan), key=f"{change.id.lower()}-plan")
+
+
+async def _show_table(change_id: str, planned: PlannedStep, table: Table) -> None:
+    """Show a step's table in Prefect; the whole of it is in the evidence, and this is a convenience."""
+    shown = min(len(table.rows), ARTIFACT_ROWS)
+    left = f" The first {shown} of {len(table.rows)} rows; all of them are in the evidence of {change_id}."
+    with suppress(Exception):  # an artifact that can't be written must not change what became of the step
+        await acreate_table_artifact(
+            table.records(ARTIFACT_ROWS),
+            key=f"{change_id.lower()}-{planned.index + 1}-{table.name}",
+            description=report.cell(table.title) + (left if shown < len(table.rows) else ""),
+        )
 
 
 def _prefect_state(change: Change) -> PrefectState[Any]:

@@ -51,7 +51,7 @@ def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
         runbook=runbook.slug,
         title=runbook.title,
         risk=runbook.risk,
-        target=", ".join((*ask.vms(), *ask.hosts())),
+        target=ask.target(),
         resources=_unique(resources),
         checks=tuple(checks),
         steps=tuple(steps),

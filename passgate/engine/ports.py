@@ -7,8 +7,10 @@ has ended, raise the errors of `passgate.errors`, and never claim more than the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from passgate.model.census import EstateReading
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import Arbitrator, ControllerKind, Host, HostId, HostUsbDevice, UsbId, Vm, VmId
 
@@ -69,3 +71,13 @@ class Guest(Protocol):
 
     def usb(self, vm: VmId) -> tuple[GuestUsb, ...]:
         """Return the USB devices that the guest itself sees, virtual hubs and mice left out."""
+
+
+class Survey(Protocol):
+    """Read many hosts at once; nothing here changes anything."""
+
+    def read(self, hosts: Sequence[str] = (), *, shells: bool = True) -> EstateReading:
+        """Read the hosts whose names fit one of these patterns (all without any), and the passthrough of all VMs.
+
+        What one host does not tell is said in its own reading. Raises what vCenter itself raises.
+        """

@@ -16,14 +16,15 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from passgate.engine.ports import Guest, Hosts, HostShell, VSphere
+from passgate.engine.ports import Guest, Hosts, HostShell, Survey, VSphere
 from passgate.model.inventory import Inventory
 from passgate.model.plan import CheckResult, Risk, Severity
+from passgate.model.table import Table
 from passgate.model.usb import UsbSelector
 
 __all__ = [
-    "Ask", "Check", "Confirmation", "Effect", "HostName", "NoUndo", "Reads", "Remedy", "Risk", "Runbook", "Saw",
-    "Severity", "Step", "Steps", "Systems", "Tell", "UsbSelector", "VmName", "runbook",
+    "Ask", "Check", "Confirmation", "Effect", "HostName", "HostPattern", "NoUndo", "Reads", "Remedy", "Risk", "Runbook",
+    "Saw", "Severity", "Step", "Steps", "Systems", "Tell", "UsbSelector", "VmName", "runbook",
 ]  # fmt: skip
 
 
@@ -37,6 +38,9 @@ VmName = Annotated[
     NamesVm(),
     Field(min_length=1, max_length=80, title="VM", description="Name of the VM, or its instance UUID"),
 ]
+
+HostPattern = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9*?\[\]._:-]+$")]
+"""Name of a host, or a pattern over names such as `esx-0*`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Ask(BaseModel):
     def hosts(self) -> tuple[str, ...]:
         """Return the names of the hosts that are asked about."""
         return self._marked(NamesHost)
+
+    def target(self) -> str:
+        """Return in words what the change is about."""
+        return ", ".join((*self.vms(), *self.hosts()))
 
     def _marked(self, mark: type) -> tuple[str, ...]:
         fields = type(self).model_fields.items()
@@ -111,11 +119,16 @@ class Saw(StrEnum):
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Hold what a fresh reading showed. `words` says it to people; `facts` go to the evidence as they are."""
+    """Hold what a fresh reading showed. `words` says it to people; `facts` go to the evidence as they are.
+
+    A `table` is for more than a message holds: the engine keeps it whole as CSV and JSON, in the evidence too, shows it
+    as a Prefect artifact, and its first rows in the change's thread.
+    """
 
     saw: Saw
     words: str
     facts: dict[str, Any] = field(default_factory=dict)
+    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,7 @@ class Systems:
     hosts: Hosts
     shell: HostShell
     guest: Guest
+    survey: Survey
     tell: Tell = tell_nobody
 
 

@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from passgate.errors import RecordError
 from passgate.ledger import offline
@@ -35,7 +36,10 @@ class BadEvidence:
 
 @dataclass(frozen=True)
 class EvidenceData:
-    """Hold what an evidence file is made of: the change's own events, and the signed tree that they are in."""
+    """Hold what an evidence file is made of: the change's own events, and the signed tree that they are in.
+
+    `tables` are the files, by name, whose SHA-256 these events tell.
+    """
 
     change: str
     plan: Plan | None
@@ -43,6 +47,12 @@ class EvidenceData:
     tree: Tree
     note: str
     anchors: tuple[str, ...]
+    tables: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Return what the change's events say, in order."""
+        return (json.loads(row.body)["data"] for row in self.rows)
 
 
 def write_evidence(path: Path, data: EvidenceData) -> str:
@@ -86,6 +96,7 @@ def _files(data: EvidenceData) -> dict[str, bytes]:
         "anchors.txt": "".join(f"{line}\n" for line in data.anchors).encode(),
         "verify.py": Path(offline.__file__).read_bytes(),
     }
+    files |= {f"{offline.TABLES}{name}": content for name, content in data.tables.items()}
     for row in data.rows:
         proof = data.tree.inclusion(row.seq - 1)
         files[f"proofs/{row.seq}.tlog-proof"] = _proof_text(row.seq - 1, proof, data.note).encode()

@@ -28,6 +28,8 @@ from typing import Any, NamedTuple
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 STEP_EVENTS = ("step.intent", "step.attempt_failed", "step.outcome", "undo.intent", "undo.outcome", "guest.proof")
 FACT_EVENTS = {"restore.saved": "restore-point", "guest.proof": "guest-proof"}
+TABLES = "tables/"
+"""Where the tables are that steps reported; the events tell the SHA-256 of each."""
 FIXED = {
     "manifest.json", "plan.json", "plan.txt", "policy.json", "decisions.json", "steps.jsonl", "events.jsonl",
     "checkpoint.txt", "anchors.txt", "verify.py",
@@ -416,6 +418,12 @@ def told_by(events: list[dict[str, Any]]) -> dict[str, bytes]:
     return files
 
 
+def tables_of(events: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the SHA-256 of each table's files, by their names, as the events tell them."""
+    told = [event["data"]["table"]["files"] for event in events if "table" in event["data"]]
+    return {f"{TABLES}{name}": digest for files in told for name, digest in files.items()}
+
+
 def read_bundle(path: Path) -> dict[str, bytes]:
     """Return the files in the evidence file, after checking names, sizes and hashes against its manifest."""
     files = _unpack(path)
@@ -487,9 +495,14 @@ def check(path: Path, key: str) -> Evidence:
     for name, content in views.items():
         with _naming(name):
             _require(files.get(name) == content, "it does not say what the recorded events say")
+        tables = tables_of(events)
+    for name, digest in tables.items():
+        with _naming(name):
+            _require(name in files, "it is missing, though a step reported it")
+            _require(hashlib.sha256(files[name]).hexdigest() == digest, "it is not the table that the step reported")
     with _naming("anchors.txt"):
         _check_anchors(lines_of(files["anchors.txt"]), key, head, {event["seq"]: event["at"] for event in events})
-    for name in sorted(set(files) - FIXED - set(proofs) - set(views)):
+    for name in sorted(set(files) - FIXED - set(proofs) - set(views) - set(tables)):
         raise BadEvidenceError(name, "nothing of this name belongs into an evidence file")
     approved, denied = (
         tuple(sorted(person for person, given in told.votes.items() if given == verdict))

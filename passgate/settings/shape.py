@@ -228,6 +228,9 @@ class Service(Settings):
         default=(2.0, 10.0, 30.0), min_length=1, description="Seconds between tries of a step; the last one repeats"
     )
     retry_jitter: float = Field(default=0.3, ge=0, le=1, description="By what share of itself a delay may vary")
+    hosts_at_once: int = Field(
+        default=16, ge=1, le=256, description="How many hosts a census or a watch asks side by side"
+    )
 
 
 class LabWorld(Settings):

@@ -50,10 +50,9 @@ def test_a_runbook_is_described_by_the_schema_of_its_own_model(service: Served) 
     """What the schema takes, the API takes, so a program can build a form from it."""
     told = service.ask("GET", "/v1/runbooks/usb-attach").json()
     jsonschema.validate(ASK, told["ask"])
-    assert [one["slug"] for one in service.ask("GET", "/v1/runbooks").json()["runbooks"]] == [
-        "usb-attach",
-        "usb-controller-add",
-    ]
+    slugs = [one["slug"] for one in service.ask("GET", "/v1/runbooks").json()["runbooks"]]
+    assert slugs == sorted(slugs)
+    assert {"usb-attach", "usb-controller-add"} <= set(slugs)
 
 
 def test_a_plan_files_nothing_and_touches_nothing(service: Served) -> None:

@@ -59,6 +59,13 @@ class EsxiShell:
         for wire in wires:
             wire.close()
 
+    def forget(self, host: HostId) -> None:
+        """Close the connection to that host, if there is one; for whoever asks many hosts once each."""
+        with self._lock:
+            wire = self._wires.pop(host.name, None)
+        if wire:
+            wire.close()
+
     def arbitrator(self, host: HostId) -> Arbitrator:
         """Say whether the USB arbitrator runs."""
         return parsers.arbitrator(self._wire(host).run(STATUS).out)

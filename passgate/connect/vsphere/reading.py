@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -58,8 +58,6 @@ PRIVILEGES = (
     "VirtualMachine.GuestOperations.Modify",
 )
 
-PRIVILEGE_READING = "read the privileges of Passgate's account"
-
 
 class Row(dict[str, Any]):
     """Hold the properties of one object that were read; `faults` says why others, by name, could not be."""
@@ -103,8 +101,19 @@ WALK = (
 """Folder > datacenter > host folder > cluster or single host > host > VM."""
 
 
-def retrieve(session: Session, spec: Any, *, doing: str, subject: str, page: int = PAGE) -> Rows:
-    """Return id -> properties for everything that the filter finds, page by page."""
+def retrieve(
+    session: Session,
+    spec: Any,
+    *,
+    doing: str,
+    subject: str,
+    page: int = PAGE,
+    each: Callable[[Row], None] = lambda _: None,
+) -> Rows:
+    """Return id -> properties for everything that the filter finds, page by page.
+
+    `each` sees a row as it comes, and may take out of it what is not needed: a page is all that is ever held whole.
+    """
 
     def ask(content: Any) -> Rows:
         collector = content.propertyCollector
@@ -117,6 +126,7 @@ def retrieve(session: Session, spec: Any, *, doing: str, subject: str, page: int
                     # A server may answer a lapsed session property by property, in place of one fault for the call.
                     if isinstance(fault, vim.fault.NotAuthenticated):
                         raise fault
+                each(row)
                 rows[one.obj._moId] = row  # noqa: SLF001  # pyVmomi's only name for the id
             answer = collector.ContinueRetrievePropertiesEx(answer.token) if answer.token else None
         return rows
@@ -295,8 +305,7 @@ def read_usb_options(session: Session, host: HostId, version: str) -> UsbOptions
 def read_privileges(session: Session, vms: Iterable[str], hosts: Iterable[str] = ()) -> dict[str, frozenset[str]]:
     """Return which of PRIVILEGES the account holds on each VM, and of HOST_PRIVILEGES on each host, in one round trip.
 
-    A server that can't be asked for privileges tells the roles of the session, in a second one. Nothing when it can't
-    say that either.
+    Nothing when the server can't say.
     """
     wanted = {**dict.fromkeys(vms, PRIVILEGES), **dict.fromkeys(hosts, HOST_PRIVILEGES)}
     kinds = ((vim.VirtualMachine, PRIVILEGES), (vim.HostSystem, HOST_PRIVILEGES))
@@ -304,56 +313,19 @@ def read_privileges(session: Session, vms: Iterable[str], hosts: Iterable[str] =
     if not entities:
         return {}
     try:
-        held = granted(session, entities)
+        answers = session.read(
+            "read the privileges of Passgate's account",
+            session.address,
+            lambda content: content.authorizationManager.HasPrivilegeOnEntities(
+                entity=entities, sessionId=session.key, privId=[*PRIVILEGES, *HOST_PRIVILEGES]
+            ),
+        )
     except (UnsupportedError, LoginError, RefusedError):
         return {}
-    return {ref: frozenset(has & set(wanted[ref])) for ref, has in held.items()}
-
-
-def granted(session: Session, entities: list[Any]) -> dict[str, set[str]]:
-    """Return the privileges that the session holds on each entity, asked for in the way that this server knows."""
-    by_role = ("privileges", "by role")
-    if by_role not in session.remembered:
-        try:
-            return granted_by_name(session, entities)
-        except UnsupportedError:
-            session.remembered[by_role] = True
-    return granted_by_role(session, entities)
-
-
-def granted_by_name(session: Session, entities: list[Any]) -> dict[str, set[str]]:
-    """Return them as vCenter tells them by name (API 5.5 or later)."""
-    answers = session.read(
-        PRIVILEGE_READING,
-        session.address,
-        lambda content: content.authorizationManager.HasPrivilegeOnEntities(
-            entity=entities, sessionId=session.key, privId=[*PRIVILEGES, *HOST_PRIVILEGES]
-        ),
-    )
-    return {
+    granted = {
         str(ref_of(one.entity)): {each.privId for each in one.privAvailability if each.isGranted} for one in answers
     }
-
-
-def granted_by_role(session: Session, entities: list[Any]) -> dict[str, set[str]]:
-    """Return them from the roles that the session has on each entity; one whose roles are not told is left out.
-
-    `effectiveRole` and `roleList` are in the API from its first version on, on hosts that stand alone too.
-    """
-    spec = query.FilterSpec(
-        objectSet=[query.ObjectSpec(obj=one, skip=False) for one in (*entities, session.content.authorizationManager)],
-        propSet=[
-            props_of(vim.ManagedEntity, ("effectiveRole",)),
-            props_of(vim.AuthorizationManager, ("roleList",)),
-        ],
-    )
-    rows = retrieve(session, spec, doing=PRIVILEGE_READING, subject=session.address)
-    roles = {role.roleId: role.privilege for row in rows.values() for role in row.get("roleList", ())}
-    return {
-        ref: {name for role in row["effectiveRole"] for name in roles.get(role, ())}
-        for ref, row in rows.items()
-        if "effectiveRole" in row
-    }
+    return {ref: frozenset(has & set(wanted[ref])) for ref, has in granted.items()}
 
 
 def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:

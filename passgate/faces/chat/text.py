@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _LOOK_ALIKES = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ"})  # noqa: RUF001 - look-alikes are what this is about
 _EMOJI = re.compile(r":(?=[A-Za-z0-9_+'-]+:)")
@@ -59,6 +60,12 @@ def fit_lines(lines: list[str], longest: int, *, more: str) -> str:
             break
         kept.append(line)
     return "\n".join(kept)
+
+
+def block(lines: Iterable[str], longest: int, *, more: str) -> str:
+    """Return lines in columns as one preformatted block, as far as they fit; nothing in them can end the block."""
+    kept = [escape("".join(_visible(char) for char in line).translate(_LOOK_ALIKES)) for line in lines]
+    return f"```\n{fit_lines(kept, longest - 8, more=more)}\n```"
 
 
 def _visible(char: str) -> str:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from passgate.faces.chat.directory import Directory
-from passgate.faces.chat.text import safe
+from passgate.faces.chat.text import block, safe
 from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
 from passgate.model.change import Event, EventType, State, StepState
 from passgate.model.decision import Decision, Verdict
+from passgate.model.table import columns
+
+TABLE = 1600
+"""UTF-16 units of a table in the thread: with the words around it, it stays within one section."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,21 @@ def _step_ends(it: Told) -> str:
         StepState.UNDONE: "taken back",
     }.get(state, "ended")
     error = f" {_reason(it)}" if state in {StepState.FAILED, StepState.REFUSED, StepState.UNKNOWN} else ""
-    return f"{MARKS[state]}{_step_name(it)}: {words}.{_seen(it)}{error}"
+    return f"{MARKS[state]}{_step_name(it)}: {words}.{_seen(it)}{error}{_table(it)}"
+
+
+def _table(it: Told) -> str:
+    """Show the first rows of a table that the step reports, and say where all of it is."""
+    table = it.event.data.get("table")
+    if not table:
+        return ""
+    change = it.view.change.id
+    names = ", ".join(safe(name, 80) for name in table["files"])
+    where = f"All {table['rows']} rows: `passgate evidence fetch {change}` (tables/ in it: {names})"
+    if not table["head"]:
+        return f"\n{where}"
+    shown = block(columns(table["columns"], table["head"]), TABLE, more="… and {left} more lines")
+    return f"\n{shown}\n{where}"
 
 
 def _noticed(it: Told) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -63,6 +65,16 @@ class Service:
     def _call(self, method: str, path: tuple[str, ...], query: dict[str, Any], body: dict[str, Any] | None) -> Any:
         return json.loads(self._raw(method, path, query, body)[1])
 
+    def lines(self, *path: str, **query: Any) -> Iterator[Any]:
+        """Yield what the service tells line by line, as it comes; an error that it tells on the way is raised."""
+        url = self.url
+        with self._asked(url, "GET", path, query, None) as answer:
+            for line in answer:
+                told = json.loads(line)
+                if "error" in told:
+                    raise _error(url, answer.status, line)
+                yield told
+
     def _raw(
         self,
         method: str,
@@ -72,7 +84,21 @@ class Service:
         *,
         token: str | None = None,
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        url = self.url
+        with self._asked(self.url, method, path, query, body, token=token) as answer:
+            return answer, answer.read()
+
+    @contextmanager
+    def _asked(
+        self,
+        url: str,
+        method: str,
+        path: tuple[str, ...],
+        query: dict[str, Any],
+        body: dict[str, Any] | None,
+        *,
+        token: str | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request and lend its answer while the connection is open."""
         there = urlsplit(url)
         kind = http.client.HTTPSConnection if there.scheme == "https" else http.client.HTTPConnection
         where = there.path.rstrip("/") + "/" + "/".join(quote(part, safe="") for part in path)
@@ -87,9 +113,13 @@ class Service:
                 payload = None if body is None else json.dumps(body).encode()
                 connection.request(method, f"{where}?{asked}" if asked else where, payload, headers)
                 answer = connection.getresponse()
-                data = answer.read()
+                if answer.status >= http.client.BAD_REQUEST:
+                    raise _error(url, answer.status, answer.read())
+                yield answer
             finally:
                 connection.close()
+        except PassgateError:
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise UnreachableError(
                 f"Passgate's service does not answer at {url}.",
@@ -97,9 +127,6 @@ class Service:
                 + (f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""),
                 subject=url,
             ) from None
-        if answer.status >= http.client.BAD_REQUEST:
-            raise _error(url, answer.status, data)
-        return answer, data
 
     def _token(self) -> str:
         path = self._home / TOKEN_FILE

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from passgate import __version__
 from passgate.errors import InputError, PassgateError
-from passgate.faces.cli import changes, doctor, processes, records
+from passgate.faces.cli import census, changes, doctor, processes, records
 from passgate.faces.cli.demo import demo
 from passgate.faces.cli.terminal import Answer, show, show_error
 
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "list": changes.list_changes,
     "show": changes.show,
     "watch": changes.watch,
+    "census": census.census,
     "up": processes.up,
     "down": processes.down,
     "status": processes.status,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
@@ -13,11 +15,11 @@ from pydantic_core import to_jsonable_python
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from passgate import __version__
-from passgate.engine.desk import Desk
+from passgate.engine.desk import Desk, Progress
 from passgate.engine.steps import Runbook
 from passgate.errors import (
     AuthenticationError,
@@ -30,6 +32,7 @@ from passgate.errors import (
     UnknownNameError,
     WorldError,
 )
+from passgate.model.census import Census
 from passgate.model.change import Actor, Door, State
 from passgate.model.decision import Verdict
 from passgate.model.frozen import Frozen
@@ -51,6 +54,7 @@ DOOR_HEADER = "passgate-door"
 MAX_BODY = 256 * 1024
 MAX_WAIT = 30.0
 MAX_CHANGES = 500
+MAX_PATTERNS = 100
 
 log = logging.getLogger(__name__)
 B = TypeVar("B", bound=Frozen)
@@ -95,6 +99,7 @@ def make_app(desk: Desk, people: People) -> Starlette:
         Route("/v1/changes/{id}/events", guarded(api.events)),
         Route("/v1/changes/{id}/evidence", guarded(api.evidence)),
         Route("/v1/usb", guarded(api.usb)),
+        Route("/v1/census", guarded(api.census)),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 
@@ -239,6 +244,25 @@ class Api:
         hosts = await self._desk.usb(request.query_params.get("host"))
         return JSONResponse({"hosts": [one.model_dump(mode="json") for one in hosts]})
 
+    async def census(self, request: Request) -> Response:
+        """Take a census now, as lines of JSON: progress, one line per row, then the summary; nothing is filed.
+
+        It may take minutes, and an estate has tens of thousands of rows. What goes wrong before the first host is an
+        answer like any other; what goes wrong later is a last line with `error`.
+        """
+        await self._actor(request)
+        hosts = tuple(request.query_params.getlist("host"))
+        if len(hosts) > MAX_PATTERNS:
+            raise InputError(
+                f"{len(hosts)} patterns of hosts are too many.", hint=f"At most {MAX_PATTERNS}.", subject="host"
+            )
+        shells = request.query_params.get("shells", "true")
+        if shells not in {"true", "false"}:
+            raise InputError(f"shells={shells!r} can't be used.", hint="Accepted: true, false.", subject="shells")
+        told = self._desk.census(hosts, shells=shells == "true")
+        first = await anext(told)
+        return StreamingResponse(_census_lines(first, told), media_type="application/x-ndjson")
+
     async def _actor(self, request: Request) -> Actor:
         """Return who speaks, by the token alone. Raises AuthenticationError."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -266,6 +290,27 @@ def _runbook(runbook: Runbook[Any]) -> dict[str, str]:
         "description": runbook.description,
         "risk": runbook.risk.value,
     }
+
+
+async def _census_lines(first: Progress | Census, told: AsyncGenerator[Progress | Census, None]) -> AsyncIterator[str]:
+    """Yield a census as lines of JSON; `aclose` of this ends the reading, as when the client has left."""
+    async with aclosing(told):
+        try:
+            news: Progress | Census = first
+            while isinstance(news, Progress):
+                yield _line({"progress": asdict(news)})
+                news = await anext(told)
+        except PassgateError as error:
+            yield _line({"error": {**error.as_data(), "exit_code": error.exit_code}})
+            return
+        for row in news.rows:
+            yield _line({"row": row.model_dump(mode="json")})
+        end = {"summary": news.summary, **news.model_dump(mode="json", exclude={"rows"})}
+        yield _line({"census": {**end, "rows": len(news.rows)}})
+
+
+def _line(data: dict[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False) + "\n"
 
 
 async def _body(request: Request, model: type[B]) -> B:
