@@ -70,6 +70,7 @@ def usb_attach(ask: UsbAttach, site: Inventory) -> Steps:
     yield usb_device.IsNotReserved(machine, device)
     yield usb_device.HasNoOtherBacking(machine, device, ask.vmotion)
     if ask.vmotion:
+        yield access.IsVCenter()
         yield vmotion.PowerManagementOff(home)
         yield vmotion.ManagementNetwork(home)
         yield vmotion.OtherDevicesMove(machine, device)

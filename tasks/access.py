@@ -72,3 +72,20 @@ class ApiVersion(Check):
         """Compare the API version."""
         numbers = tuple(int(part) for part in site.api_version.split(".")[:2] if part.isdigit())
         return numbers >= OLDEST_API[self.controller], f"{site.site} speaks API {site.api_version}"
+
+
+@dataclass(frozen=True)
+class IsVCenter(Check):
+    """Demand a vCenter where hosts work together; an ESXi host that is asked by itself knows no other."""
+
+    code: ClassVar[str] = "ACC-01"
+    rule: ClassVar[str] = "Passgate speaks with a vCenter, which moving VMs between hosts takes"
+    source: ClassVar[str] = "vSphere API: about.apiType is VirtualCenter, not HostAgent"
+    hint: ClassVar[str] = (
+        "Set `vcenter.url` in site.yaml to the vCenter that manages this host, or do without moving VMs."
+    )
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at what was asked."""
+        alone = f"{site.site} is an ESXi host that is asked by itself, without a vCenter"
+        return not site.standalone, alone if site.standalone else f"{site.site} is a vCenter"

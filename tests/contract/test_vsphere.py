@@ -46,10 +46,13 @@ class TestReading:
         assert (vm.power, vm.host.name) == (Power.ON, site.host(vm.host.ref).name)
         assert vm.uuid
         assert {one.host.ref for one in site.vms} <= {one.ref for one in site.hosts}
-        assert site.api_version == "8.0.2.0"
+        assert (site.api_version, site.standalone) == ("8.0.2.0", place.standalone)
 
     def test_a_vm_in_depth_costs_few_round_trips(self, place: Place) -> None:
-        """Read a VM, its host, USB devices, options and privileges with five calls, and with four the second time."""
+        """Read a VM, its host, USB devices, options and privileges with five calls, and with four the second time.
+
+        A server that does not know how to tell privileges is asked for them once.
+        """
         session = place.session()
         assert session.content
         counts = []
@@ -57,7 +60,7 @@ class TestReading:
             before = session.calls
             vm, host = place.found(session)
             counts.append(session.calls - before)
-        assert counts == [5, 4]
+        assert counts == [6 if place.standalone else 5, 4]
         assert host.usb_controllers >= 1
         assert host.management_ip
         assert vm.hardware_version >= 13

@@ -1,4 +1,4 @@
-"""The two vCenters that the vSphere contract runs against: govmomi's simulator and the lab's own.
+"""What the vSphere contract runs against: govmomi's simulator, as a vCenter and as an ESXi host alone, and the lab.
 
 Each place starts in milliseconds, so every test gets one of its own.
 """
@@ -32,12 +32,14 @@ class Place:
     """Hold one vCenter, and the names of what every test finds there.
 
     `vm` is on, has no USB controller, and runs on the host of the stick. `twins` is a host with two equal dongles.
-    `world` is the lab's, to change things behind Passgate's back; govmomi's simulator has none.
+    `standalone` is an ESXi host without a vCenter, which tells no privileges but roles. `world` is the lab's, to change
+    things behind Passgate's back; govmomi's simulator has none.
     """
 
     endpoint: Endpoint
     vm: str
     twins: str
+    standalone: bool = False
     world: World | None = None
     opened: ExitStack = field(default_factory=ExitStack)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -74,6 +76,17 @@ def govmomi(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
+def esx(folder: Path) -> Iterator[Place]:
+    """Run govmomi's simulator as an ESXi host that stands alone, without a vCenter; skips where it can't be built."""
+    ca = tls.make_ca(folder)
+    pair = tls.issue(ca, ["127.0.0.1"])
+    with vcenter(pair.cert, pair.key, ca.cert.read_text(), model="esx") as endpoint:
+        place = Place(endpoint, vm="ha-host_VM0", twins="localhost.localdomain", standalone=True)
+        with place.opened:
+            yield place
+
+
+@contextmanager
 def lab(folder: Path) -> Iterator[Place]:
     """Run the lab's vCenter in this process."""
     ca = tls.make_ca(folder)
@@ -96,4 +109,4 @@ def lab(folder: Path) -> Iterator[Place]:
         world.close()
 
 
-PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {"govmomi": govmomi, "lab": lab}
+PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {"govmomi": govmomi, "esx": esx, "lab": lab}

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tests.independent.parts import CACHE, missing
 
 INSTALL = "install Debian's golang-go and golang-github-vmware-govmomi-dev"
-SOURCE = Path(__file__).parent / "govmomi_sim" / "main.go"
+SOURCE = Path(__file__).parent / "govmomi_sim"
 LIBRARY = Path("/usr/share/gocode/src/github.com/vmware/govmomi/simulator")
 
 CANT = {
@@ -55,23 +56,29 @@ def built() -> Path:
         missing("The Go compiler is not installed", INSTALL)
     if not LIBRARY.is_dir():
         missing("govmomi's simulator library is not installed", INSTALL)
-    program = CACHE / f"govmomi-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    files = sorted(SOURCE.glob("*.go"))
+    state = hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()
+    program = CACHE / f"govmomi-{state[:16]}"
     if not program.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as place:
-            shutil.copy(SOURCE, place)
+            for one in files:
+                shutil.copy(one, place)
             fresh = Path(place) / "sim"
             env = os.environ | {"GOPATH": "/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": str(CACHE / "go")}
-            subprocess.run(["go", "build", "-o", str(fresh), "main.go"], cwd=place, env=env, check=True, timeout=300)
+            build = ["go", "build", "-o", str(fresh), *(one.name for one in files)]
+            subprocess.run(build, cwd=place, env=env, check=True, timeout=300)
             # Renamed whole, so that a suite that runs beside this one never starts half a program.
             fresh.rename(program)
     return program
 
 
 @contextmanager
-def vcenter(certificate: Path, key: Path, ca: str, api: str = "8.0.2.0") -> Iterator[Endpoint]:
-    """Run one simulated vCenter that shows that certificate; it ends when its standard input closes."""
-    command = [str(built()), api, str(certificate), str(key)]
+def vcenter(
+    certificate: Path, key: Path, ca: str, api: str = "8.0.2.0", model: Literal["vpx", "esx"] = "vpx"
+) -> Iterator[Endpoint]:
+    """Run one simulated vCenter, or ESXi host (`esx`), that shows that certificate; it ends when its input closes."""
+    command = [str(built()), api, str(certificate), str(key), model]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdin is not None

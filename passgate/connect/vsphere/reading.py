@@ -58,6 +58,8 @@ PRIVILEGES = (
     "VirtualMachine.GuestOperations.Modify",
 )
 
+PRIVILEGE_READING = "read the privileges of Passgate's account"
+
 
 class Row(dict[str, Any]):
     """Hold the properties of one object that were read; `faults` says why others, by name, could not be."""
@@ -305,7 +307,8 @@ def read_usb_options(session: Session, host: HostId, version: str) -> UsbOptions
 def read_privileges(session: Session, vms: Iterable[str], hosts: Iterable[str] = ()) -> dict[str, frozenset[str]]:
     """Return which of PRIVILEGES the account holds on each VM, and of HOST_PRIVILEGES on each host, in one round trip.
 
-    Nothing when the server can't say.
+    A server that can't be asked for privileges tells the roles of the session, in a second one. Nothing when it can't
+    say that either.
     """
     wanted = {**dict.fromkeys(vms, PRIVILEGES), **dict.fromkeys(hosts, HOST_PRIVILEGES)}
     kinds = ((vim.VirtualMachine, PRIVILEGES), (vim.HostSystem, HOST_PRIVILEGES))
@@ -313,19 +316,56 @@ def read_privileges(session: Session, vms: Iterable[str], hosts: Iterable[str] =
     if not entities:
         return {}
     try:
-        answers = session.read(
-            "read the privileges of Passgate's account",
-            session.address,
-            lambda content: content.authorizationManager.HasPrivilegeOnEntities(
-                entity=entities, sessionId=session.key, privId=[*PRIVILEGES, *HOST_PRIVILEGES]
-            ),
-        )
+        held = granted(session, entities)
     except (UnsupportedError, LoginError, RefusedError):
         return {}
-    granted = {
+    return {ref: frozenset(has & set(wanted[ref])) for ref, has in held.items()}
+
+
+def granted(session: Session, entities: list[Any]) -> dict[str, set[str]]:
+    """Return the privileges that the session holds on each entity, asked for in the way that this server knows."""
+    by_role = ("privileges", "by role")
+    if by_role not in session.remembered:
+        try:
+            return granted_by_name(session, entities)
+        except UnsupportedError:
+            session.remembered[by_role] = True
+    return granted_by_role(session, entities)
+
+
+def granted_by_name(session: Session, entities: list[Any]) -> dict[str, set[str]]:
+    """Return them as vCenter tells them by name (API 5.5 or later)."""
+    answers = session.read(
+        PRIVILEGE_READING,
+        session.address,
+        lambda content: content.authorizationManager.HasPrivilegeOnEntities(
+            entity=entities, sessionId=session.key, privId=[*PRIVILEGES, *HOST_PRIVILEGES]
+        ),
+    )
+    return {
         str(ref_of(one.entity)): {each.privId for each in one.privAvailability if each.isGranted} for one in answers
     }
-    return {ref: frozenset(has & set(wanted[ref])) for ref, has in granted.items()}
+
+
+def granted_by_role(session: Session, entities: list[Any]) -> dict[str, set[str]]:
+    """Return them from the roles that the session has on each entity; one whose roles are not told is left out.
+
+    `effectiveRole` and `roleList` are in the API from its first version on, on hosts that stand alone too.
+    """
+    spec = query.FilterSpec(
+        objectSet=[query.ObjectSpec(obj=one, skip=False) for one in (*entities, session.content.authorizationManager)],
+        propSet=[
+            props_of(vim.ManagedEntity, ("effectiveRole",)),
+            props_of(vim.AuthorizationManager, ("roleList",)),
+        ],
+    )
+    rows = retrieve(session, spec, doing=PRIVILEGE_READING, subject=session.address)
+    roles = {role.roleId: role.privilege for row in rows.values() for role in row.get("roleList", ())}
+    return {
+        ref: {name for role in row["effectiveRole"] for name in roles.get(role, ())}
+        for ref, row in rows.items()
+        if "effectiveRole" in row
+    }
 
 
 def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:

@@ -1,5 +1,5 @@
-// A vCenter from govmomi's simulator, with what the stock one lacks for USB: devices per host in the environment
-// browser, a hardware section in the config option, and a PCI USB controller on each host.
+// A vCenter, or an ESXi host that stands alone, from govmomi's simulator, with what the stock one lacks: USB devices
+// per host in the environment browser, a hardware section in the config option, and what hosts.go gives each host.
 //
 // Built against Debian's golang-github-vmware-govmomi-dev (0.24.2). It prints its URL on a line of its own and serves
 // until its standard input is closed, so that it never outlives the test that started it.
@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/simulator/esx"
 	"github.com/vmware/govmomi/simulator/vpx"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -22,18 +23,20 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// browser answers with USB devices per host; the rest is the simulator's own answer. It embeds the mo type first, as
-// every registered object must.
+// browser answers with the USB devices and PCI functions of a host; the rest is the simulator's own answer. It embeds
+// the mo type first, as every registered object must.
 type browser struct {
 	mo.EnvironmentBrowser
 	stock *simulator.EnvironmentBrowser
 	usb   map[types.ManagedObjectReference][]types.VirtualMachineUsbInfo
+	pci   map[types.ManagedObjectReference]*passthrough
 }
 
 func (b *browser) QueryConfigTarget(ctx *simulator.Context, req *types.QueryConfigTarget) soap.HasFault {
 	answer := b.stock.QueryConfigTarget(ctx, req).(*methods.QueryConfigTargetBody)
 	if req.Host != nil && answer.Res != nil {
 		answer.Res.Returnval.Usb = b.usb[*req.Host]
+		answer.Res.Returnval.PciPassthrough = b.pci[*req.Host].offered()
 	}
 	return answer
 }
@@ -77,18 +80,19 @@ func hosts() []*simulator.HostSystem {
 	return all
 }
 
-func withUSB() {
+func withDevices() {
 	devices := map[types.ManagedObjectReference][]types.VirtualMachineUsbInfo{}
-	for _, host := range hosts() {
+	functions := map[types.ManagedObjectReference]*passthrough{}
+	for number, host := range hosts() {
 		devices[host.Self] = []types.VirtualMachineUsbInfo{
 			device("STORE N GO", "path:0/1/3 version:2", 0x18a5, 0x0302, "high"),
 			device("Ultra Fit", "path:0/2/1 version:3", 0x0781, 0x5583, "superSpeed"),
 			device("HASP", "path:0/1/5", 0x0529, 0x0001, "full"),
 			device("HASP", "path:0/1/6", 0x0529, 0x0001, "full"),
 		}
-		host.Hardware.PciDevice = append(host.Hardware.PciDevice, types.HostPciDevice{
-			Id: "0000:00:14.0", ClassId: 0x0c03, VendorId: -32634, DeviceName: "xHCI Host Controller", VendorName: "Intel",
-		})
+		// The first host changes passthrough at once; the others would at a reboot, which there is none of.
+		functions[host.Self] = withPassthrough(host, number == 0)
+		withServices(host)
 	}
 	for _, kind := range []string{"ComputeResource", "ClusterComputeResource"} {
 		for _, one := range simulator.Map.All(kind) {
@@ -100,21 +104,47 @@ func withUSB() {
 				ref = *resource.EnvironmentBrowser
 			}
 			stock := simulator.Map.Get(ref).(*simulator.EnvironmentBrowser)
-			own := &browser{stock: stock, usb: devices}
+			own := &browser{stock: stock, usb: devices, pci: functions}
 			own.Self = ref
 			simulator.Map.Put(own)
 		}
 	}
 }
 
+// roles is an authorization manager that tells roles, and can't be asked for privileges: nobody knows whether an ESXi
+// host without a vCenter can.
+type roles struct {
+	mo.AuthorizationManager
+}
+
+// withRolesOnly lets the user only read ha-host_VM1; everything else he administers.
+func withRolesOnly() {
+	at := *esx.ServiceContent.AuthorizationManager
+	simulator.Map.Put(&roles{simulator.Map.Get(at).(*simulator.AuthorizationManager).AuthorizationManager})
+	for _, one := range simulator.Map.All("VirtualMachine") {
+		vm := simulator.Map.Get(one.Reference()).(*simulator.VirtualMachine)
+		if vm.Name == "ha-host_VM1" {
+			vm.EffectiveRole = []int32{-2}
+		}
+	}
+}
+
 func main() {
-	// Four parts, and before Create: the stock 6.5 makes pyVmomi drop every newer field without a word.
-	vpx.ServiceContent.About.ApiVersion = strings.TrimSpace(os.Args[1])
+	// Four parts, and before the model: the stock 6.5 makes pyVmomi drop every newer field without a word.
+	api := strings.TrimSpace(os.Args[1])
+	vpx.ServiceContent.About.ApiVersion = api
+	esx.ServiceContent.About.ApiVersion = api
 	model := simulator.VPX()
+	if os.Args[4] == "esx" {
+		model = simulator.ESX()
+	}
 	if err := model.Create(); err != nil {
 		panic(err)
 	}
-	withUSB()
+	if os.Args[4] == "esx" {
+		withRolesOnly()
+	}
+	withDevices()
 	certificate, err := tls.LoadX509KeyPair(os.Args[2], os.Args[3])
 	if err != nil {
 		panic(err)
