@@ -46,15 +46,33 @@ def vm_restart(ask: VmRestart, site: Inventory) -> Steps:
     yield power.Off(machine, power.gentlest(machine))
     yield power.On(machine)
 '''
-STEP = '''
+NOTE = '''
 """Write notes on virtual machines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
-from passgate.model.inventory import Inventory, VmId
+from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.model.inventory import Inventory, Vm, VmId
+
+
+@dataclass(frozen=True)
+class IsShort(Check):
+    """Demand a note that fits."""
+
+    code: ClassVar[str] = "NOTE-01"
+    rule: ClassVar[str] = "The note is shorter than the name of the VM"
+    source: ClassVar[str] = "this test"
+    hint: ClassVar[str] = "Say less."
+
+    vm: Vm
+    text: str
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare both."""
+        return len(self.text) < len(self.vm.name), f"{len(self.text)} characters"
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,42 @@ runtime.store.close()
 print(json.dumps({"plan": plan.model_dump(mode="json"), "policy": terms.policy, "again": again}))
 """
 """Plan as the service does, through the engine that the copy is handed to."""
+API = """
+import asyncio, json, sys
+from datetime import UTC, datetime
+import httpx
+from passgate.engine.desk import Desk
+from passgate.engine.runtime import open_runtime
+from passgate.faces.web.app import make_app
+from passgate.settings import place
+
+async def ask():
+    runtime = open_runtime(place.home(), place.content(), place.config_dir())
+    token = runtime.store.issue_token("alice", datetime.now(UTC))
+    through = httpx.ASGITransport(app=make_app(Desk(runtime, None), runtime.config.people))
+    headers = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(transport=through, base_url="http://passgate", headers=headers) as client:
+        print((await client.get(f"/v1/runbooks/{sys.argv[1]}")).text)
+    runtime.store.close()
+
+asyncio.run(ask())
+"""
+"""Ask the service's HTTP API for the runbook that the first argument names."""
+FORM = """
+import json, sys
+from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.schema_tools.validation import validate
+from passgate.engine.catalogue import load
+from passgate.engine.deployed import entry_point
+from passgate.engine.flow import form_of
+from passgate.settings import place
+
+slug = sys.argv[1]
+flow, form = load_flow_from_entrypoint(entry_point(slug)), form_of(load(place.content())[slug])
+refused = [bool(validate(one, form)) for one in json.loads(sys.argv[2])]
+print(json.dumps({"name": flow.name, "description": flow.description, "form": form, "refused": refused}))
+"""
+"""Load the flow as Prefect does, and let Prefect judge the asks of the second argument by the form."""
 
 
 @dataclass(frozen=True)
@@ -137,21 +191,31 @@ class Site:
         said: dict[str, Any] = json.loads(told.stdout)
         return said
 
-    def plan(self, lab: Lab, runbook: str, **ask: Any) -> dict[str, Any]:
-        """Plan on the lab."""
-        home = {"PASSGATE_HOME": str(lab.home), "PASSGATE_CONFIG": str(lab.config)}
-        told = self.python("-c", PLAN, runbook, json.dumps(ask), **home)
+    def said(self, program: str, *words: str, **environment: str) -> dict[str, Any]:
+        """Run a program and return what it says."""
+        told = self.python("-c", program, *words, **environment)
         assert told.returncode == 0, told.stderr
         said: dict[str, Any] = json.loads(told.stdout)
         return said
 
+    def page(self, name: str) -> str:
+        """Return a page of the reference."""
+        return (self.content / "docs/reference" / name).read_text(encoding="utf-8")
+
+    def plan(self, lab: Lab, runbook: str, **ask: Any) -> dict[str, Any]:
+        """Plan on the lab."""
+        home = {"PASSGATE_HOME": str(lab.home), "PASSGATE_CONFIG": str(lab.config)}
+        return self.said(PLAN, runbook, json.dumps(ask), **home)
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """Return a copy of flows/ and tasks/ and config/."""
+    """Return a copy of flows/, tasks/ and config/, and of the pages that are made from them."""
     content = tmp_path / "content"
     for room in ("flows", "tasks", "config"):
         shutil.copytree(ROOT / room, content / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs/reference", content / "docs/reference")
+    shutil.copy(ROOT / "docs/generate.py", content / "docs")
     shutil.copy(ROOT / "prefect.yaml", content)
     return Site(content)
 
@@ -188,7 +252,7 @@ def test_a_runbook_is_one_file(site: Site, tmp_path: Path) -> None:
 
 def test_a_step_is_one_class(site: Site, tmp_path: Path) -> None:
     """A runbook uses it by name, and a stored plan is made into the same step again."""
-    site.write("tasks/note.py", STEP)
+    site.write("tasks/note.py", NOTE)
     site.write(
         "flows/vm_restart.py",
         RUNBOOK.replace("import power,", "import note, power,")
@@ -201,6 +265,70 @@ def test_a_step_is_one_class(site: Site, tmp_path: Path) -> None:
     assert last["undo"] == "none: a note harms nobody"
     assert last["fields"]["vm"].keys() == {"ref", "name", "uuid", "host"}
     assert told["again"][-1] == last["title"]
+
+
+def test_the_pages_are_made_of_a_runbook_and_its_checks(site: Site) -> None:
+    """Its command, its options, and which checks it makes come from the file; a page that lags behind is named."""
+    site.write("flows/vm_restart.py", RUNBOOK)
+    lagging = site.python("docs/generate.py", "--check")
+    assert (lagging.returncode, "checks.md" in lagging.stderr, "cli.md" in lagging.stderr) == (1, True, True)
+
+    assert site.python("docs/generate.py").returncode == 0
+
+    assert site.python("docs/generate.py", "--check").returncode == 0
+    _, _, command = site.page("cli.md").partition("### passgate request vm-restart\n")
+    assert "`--pause-minutes INT`: Minutes that the VM stays off" in command.partition("\n### ")[0]
+    assert "vm-restart" in section(site.page("checks.md"), "USB-VM-01", "Runbooks")
+
+
+def test_prefect_has_its_form(site: Site) -> None:
+    """Prefect loads the flow by its entry point, and its form refuses what the ask's fields refuse."""
+    site.write("flows/vm_restart.py", RUNBOOK)
+    asks = [{"vm": "win-01", "pause_minutes": 9}, {"vm": "win-01", "pause_minutes": 10}, {"pause_minutes": 1}]
+
+    said = site.said(FORM, "vm-restart", json.dumps(asks))
+
+    assert said["name"] == "vm-restart"
+    assert said["description"].startswith("Restart a virtual machine.")
+    pause = said["form"]["properties"]["pause_minutes"]
+    assert (pause["title"], pause["description"]) == ("Pause", "Minutes that the VM stays off")
+    assert said["refused"] == [False, True, True]
+
+
+def test_the_api_tells_its_schema(site: Site, tmp_path: Path) -> None:
+    """What the service answers over HTTP is what the command line shows."""
+    site.write("flows/vm_restart.py", RUNBOOK)
+    with Lab.start(tmp_path / "lab") as lab:
+        told = site.said(API, "vm-restart", PASSGATE_HOME=str(lab.home), PASSGATE_CONFIG=str(lab.config))
+    assert told["ask"] == site.json("runbook", "show", "vm-restart")["ask"]
+    assert told["ask"]["properties"]["pause_minutes"]["maximum"] == 9
+
+
+def test_a_check_is_one_class(site: Site, tmp_path: Path) -> None:
+    """A runbook that yields it is judged by it, and its page tells code, rule, source and hint."""
+    site.write("tasks/note.py", NOTE)
+    site.write(
+        "flows/vm_restart.py",
+        RUNBOOK.replace("import power,", "import note, power,").replace(
+            "    yield power.Off", "    yield note.IsShort(machine, ask.reason)\n    yield power.Off"
+        ),
+    )
+    assert site.python("docs/generate.py").returncode == 0
+    page = site.page("checks.md")
+    assert "vm-restart" in section(page, "NOTE-01", "Runbooks")
+    assert section(page, "NOTE-01", "Source") == "this test"
+    assert section(page, "NOTE-01", "What to do") == "Say less."
+
+    with Lab.start(tmp_path / "lab") as lab:
+        told = site.plan(lab, "vm-restart", vm="lnx-01", reason="much longer than its name")
+    [judged] = [check for check in told["plan"]["checks"] if check["code"] == "NOTE-01"]
+    assert (judged["met"], judged["saw"], judged["severity"]) == (False, "25 characters", "stop")
+
+
+def section(page: str, code: str, what: str) -> str:
+    """Return what the page of checks says of one under that word."""
+    _, _, found = page.partition(f"## {code}\n")
+    return found.partition("\n## ")[0].partition(f"- {what}: ")[2].partition("\n")[0]
 
 
 BROKEN = {
