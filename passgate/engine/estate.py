@@ -17,6 +17,7 @@ from passgate.connect.vsphere.connector import VSphereConnector
 from passgate.connect.vsphere.hosts import HostsConnector
 from passgate.connect.vsphere.reading import Scope, read_inventory
 from passgate.connect.vsphere.session import Session
+from passgate.connect.vsphere.surroundings import with_surroundings
 from passgate.engine.joining import joined
 from passgate.engine.steps import Ask, Reads, Runbook, Systems
 from passgate.engine.survey import Survey
@@ -126,6 +127,8 @@ class Estate:
     async def read(self, scope: Scope, *, guests: bool = False) -> Inventory:
         """Read vCenter once, then the shells of the hosts in scope and the guests of the named VMs side by side."""
         site = await self.in_thread(read_inventory, self.session, scope, self._config.site.vcenter.name)
+        if scope.hosts:
+            site = await self.in_thread(with_surroundings, self.session, site, scope.hosts, scope.vms)
         with_shells, asked = await asyncio.gather(
             self._with_shells(site, scope), self._asked_guests(site, scope) if guests else _nothing()
         )
@@ -155,7 +158,9 @@ class Estate:
     async def _with_shells(self, site: Inventory, scope: Scope) -> Inventory:
         if not scope.usb:
             return site
-        wanted = {vm.host.ref for vm in site.vms if {vm.name, vm.uuid} & set(scope.vms)} | set(scope.hosts)
+        named = [vm for vm in site.vms if {vm.name, vm.uuid} & set(scope.vms)]
+        homes = {entry.hostname for vm in named for entry in vm.usb if entry.hostname}
+        wanted = {vm.host.ref for vm in named} | homes | set(scope.hosts)
         near = [host for host in site.hosts if scope.all_hosts or {host.ref, host.name} & wanted]
         for host in await asyncio.gather(*(self._with_shell(host) for host in near)):
             site = site.with_host(host)

@@ -8,6 +8,7 @@ has ended, raise the errors of `passgate.errors`, and never claim more than the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from passgate.model.census import EstateReading
@@ -45,12 +46,42 @@ class VSphere(Protocol):
     def remove_usb_device(self, vm: VmId, device: UsbId) -> None:
         """Remove the VM's entry for that device (mutating)."""
 
+    def relocate(self, vm: VmId, to: HostId) -> None:
+        """Move the VM to that host; its disks stay where they are (mutating)."""
+
+    def obstacles_to_migration(self, vm: VmId, to: HostId) -> tuple[str, ...] | None:
+        """Return what vCenter says stands in the way of moving the VM; empty: nothing; None: it can't be asked."""
+
 
 class Hosts(Protocol):
     """Read and change hosts and their clusters through a vCenter."""
 
     def host(self, host: HostId) -> Host:
         """Read one host anew, without its USB devices, in one round trip."""
+
+    def enter_maintenance(self, host: HostId, *, within: timedelta) -> None:
+        """Enter maintenance mode; give up after `within`, and name the VMs that did not leave (mutating)."""
+
+    def exit_maintenance(self, host: HostId) -> None:
+        """Leave maintenance mode (mutating)."""
+
+    def reboot(self, host: HostId) -> None:
+        """Ask the host to reboot, never by force; returns when it has accepted, not when it is back (mutating)."""
+
+    def reconnect(self, host: HostId) -> None:
+        """Let vCenter take hold again of a host that it let go (mutating)."""
+
+    def start_service(self, host: HostId, key: str) -> None:
+        """Start a service of the host, by its key such as `pcscd` (mutating)."""
+
+    def stop_service(self, host: HostId, key: str) -> None:
+        """Stop a service of the host (mutating)."""
+
+    def set_service_policy(self, host: HostId, key: str, policy: str) -> None:
+        """Say when a service starts by itself: `on`, `off` or `automatic` (mutating)."""
+
+    def set_power_management(self, host: HostId, enabled: bool | None) -> None:
+        """Override the cluster's power management (DPM) for the host; None takes the override away (mutating)."""
 
 
 class HostShell(Protocol):

@@ -233,7 +233,9 @@ class Host(HostId):
     `version` is the product version (`8.0.2`). `usb_controllers` counts PCI functions of class 0x0c03. `dpm` is the
     effective setting for this host. `shell_error` says why the shell could not be read, in words. Memory is in MiB.
     `pci` is read only where a runbook asks for it; `rebind` says whether the host can change passthrough without a
-    reboot, None when it does not tell. `services` is None when they were not read.
+    reboot, None when it does not tell. `services` is None when they were not read. `can_reboot` says that the host
+    supports maintenance mode and a reboot, None when it does not tell; `ha_state` is its HA agent's own word.
+    `datacenter` is read only where hosts are named.
     """
 
     cluster: str | None = None
@@ -247,7 +249,10 @@ class Host(HostId):
     dpm: bool = False
     management_ip: str | None = None
     shell_error: str | None = None
+    datacenter: str | None = None
     boot_time: datetime | None = None
+    can_reboot: bool | None = None
+    ha_state: str | None = None
     reboot_required: bool = False
     memory_mb: int = 0
     services: tuple[HostService, ...] | None = None
@@ -308,6 +313,7 @@ class Inventory(Frozen):
     `privileges` lists `entity ref -> privileges held` for the entities in scope. `api_version` is vCenter's own
     (`8.0.2.0`). `site` is the vCenter's name in config; `standalone` says that it is an ESXi host without a vCenter.
     `guests` is VM id -> what its guest shows, for VMs whose guest was asked; `guest_errors`: why others were silent.
+    `depended_on` is VM id -> what runs in it that changes can't do without (vCenter, Passgate), as far as can be told.
     """
 
     site: str
@@ -320,6 +326,7 @@ class Inventory(Frozen):
     guests: dict[str, tuple[GuestUsb, ...]] = Field(default_factory=dict)
     guest_errors: dict[str, str] = Field(default_factory=dict)
     privileges: dict[str, frozenset[str]] = Field(default_factory=dict)
+    depended_on: dict[str, str] = Field(default_factory=dict)
 
     def vm(self, name: str) -> Vm:
         """Return the one VM of that name. Raises UnknownNameError or AmbiguousNameError."""

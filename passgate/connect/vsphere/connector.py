@@ -10,7 +10,7 @@ from typing import Any
 from pyVmomi import vim
 
 from passgate.connect.vsphere import specs
-from passgate.connect.vsphere.acting import Acting
+from passgate.connect.vsphere.migration import Migrating
 from passgate.connect.vsphere.parsing import Props
 from passgate.connect.vsphere.reading import read_usb, read_vm
 from passgate.connect.vsphere.waiting import wait_until
@@ -28,7 +28,7 @@ from passgate.model.inventory import (
 from passgate.model.usb import canonical_path
 
 
-class VSphereConnector(Acting):
+class VSphereConnector(Migrating):
     """Read and change VMs through one session, as `passgate.engine.ports.VSphere` says."""
 
     def vm(self, vm: VmId) -> Vm:

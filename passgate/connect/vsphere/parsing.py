@@ -60,6 +60,7 @@ LIGHT_VM = (
     "runtime.host",
     "runtime.powerState",
     "runtime.connectionState",
+    "config.hardware.memoryMB",
 )
 DETAILED_VM = (
     *LIGHT_VM,
@@ -70,7 +71,6 @@ DETAILED_VM = (
     "config.guestFullName",
     "config.extraConfig",
     "config.hardware.numCPU",
-    "config.hardware.memoryMB",
     "config.memoryAllocation.reservation",
     "config.memoryReservationLockedToMax",
     "config.cpuHotAddEnabled",
@@ -102,6 +102,9 @@ DETAILED_HOST = (
     "config.network.vnic",
     "config.service.service",
     "runtime.bootTime",
+    "runtime.dasHostState",
+    "capability.rebootSupported",
+    "capability.maintenanceModeSupported",
     "summary.rebootRequired",
 )
 
@@ -133,11 +136,19 @@ def host_from(ref: str, props: Props, parent: Props, usb: tuple[HostUsbDevice, .
         management_ip=next(
             (nic.spec.ip.ipAddress for nic in props.get("config.network.vnic", ()) if is_vmk0(nic)), None
         ),
+        can_reboot=can_reboot(props),
+        ha_state=getattr(props.get("runtime.dasHostState"), "state", None),
         boot_time=props.get("runtime.bootTime"),
         reboot_required=bool(props.get("summary.rebootRequired")),
         memory_mb=int(props.get("summary.hardware.memorySize", 0)) // MIB,
         services=host_services(props.get("config.service.service")),
     )
+
+
+def can_reboot(props: Props) -> bool | None:
+    """Say whether the host supports maintenance mode and a reboot; None when it does not tell."""
+    said = [props.get(f"capability.{name}Supported") for name in ("reboot", "maintenanceMode")]
+    return None if None in said else all(said)
 
 
 def host_services(services: Any) -> tuple[HostService, ...] | None:

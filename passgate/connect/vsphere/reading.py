@@ -371,10 +371,10 @@ def granted_by_role(session: Session, entities: list[Any]) -> dict[str, set[str]
 def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
     """Return the estate as it is now: the scope in depth, everything else by name, host and power state.
 
-    In depth means: the named VMs, the hosts that they are on, the named hosts, and all other VMs on these hosts. A VM
-    that was read lightly, or could not be read, has no devices and an empty `change_version`; a named one that could
-    not be read is an error. A name in the scope that does not exist is no error here: `Inventory.vm` says it, with what
-    there is.
+    In depth means: the named VMs, the hosts that they are on, the named hosts, and all other VMs on these hosts; and
+    the hosts whose USB devices a named VM uses from elsewhere. A VM that was read lightly, or could not be read, has no
+    devices and an empty `change_version`; a named one that could not be read is an error. A name in the scope that does
+    not exist is no error here: `Inventory.vm` says it, with what there is.
     """
     read_at = datetime.now(UTC)
     light_vms, light_hosts, resources = sweep(session)
@@ -386,6 +386,13 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
     parents = {ref: props["parent"] for ref, props in light_hosts.items()}
     clusters = {ref_of(parents[ref]) for ref in deep_hosts if isinstance(parents[ref], vim.ClusterComputeResource)}
     rows = in_depth(session, deep_vms, deep_hosts, sorted(filter(None, clusters)))
+    homes = {name for ref in named for name in usb_homes(rows.get(ref, Row()))}
+    away = [ref for ref, props in light_hosts.items() if props.get("name") in homes and ref not in deep_hosts]
+    if away:
+        above = {ref_of(parents[ref]) for ref in away if isinstance(parents[ref], vim.ClusterComputeResource)}
+        rows |= in_depth(session, (), away, sorted(filter(None, above - clusters)))
+        deep_hosts += away
+        clusters |= above
 
     for ref, parent in parents.items():
         browser = resources.get(str(ref_of(parent)), Row()).get("environmentBrowser")
@@ -439,6 +446,13 @@ def read_host(
     connected = str(props.get("runtime.connectionState")) == "connected"
     devices = read_usb(session, host) if usb and connected else ()
     return host_from(host.ref, props, {**resources.get(parent, {}), **rows.get(parent, {})}, devices)
+
+
+def usb_homes(props: Props) -> set[str]:
+    """Return the names of the hosts whose USB devices the VM's configuration names."""
+    devices = props.get("config.hardware.device", ())
+    backings = [one.backing for one in devices if isinstance(one, vim.vm.device.VirtualUSB)]
+    return {one.hostname for one in backings if isinstance(one, vim.vm.device.VirtualUSB.RemoteHostBackingInfo)}
 
 
 def is_named(wanted: Iterable[str], props: Props) -> bool:
