@@ -98,12 +98,15 @@ class Estate:
 
     @cached_property
     def guest(self) -> GuestConnector:
-        """Return the way into guests."""
-        logins = [
+        """Return the way into guests, for looking only."""
+        return GuestConnector(self.session, self._logins)
+
+    @property
+    def _logins(self) -> list[Login]:
+        return [
             Login(GuestFamily(one.family), one.user, partial(self._text, one.password), one.vms)
             for one in self._config.site.guests
         ]
-        return GuestConnector(self.session, logins)
 
     def acting_under(self, authorize: Authorize) -> Systems:
         """Return systems whose mutating calls ask that authority first."""
@@ -111,7 +114,7 @@ class Estate:
             VSphereConnector(self.session, authorize),
             HostsConnector(self.session, authorize),
             self._needed_shell().acting_under(authorize),
-            self.guest,
+            GuestConnector(self.session, self._logins, authorize),
             survey=self.survey,
         )
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from passgate.model.census import EstateReading
-from passgate.model.guest import GuestUsb
+from passgate.model.guest import GuestPci, GuestUsb
 from passgate.model.inventory import Arbitrator, ControllerKind, Host, HostId, HostUsbDevice, UsbId, Vm, VmId
 
 
@@ -98,10 +98,19 @@ class HostShell(Protocol):
 
 
 class Guest(Protocol):
-    """Look into guests through VMware Tools; nothing here changes a guest's configuration."""
+    """Look into guests through VMware Tools, and take the disks of a device out of use there."""
 
     def usb(self, vm: VmId) -> tuple[GuestUsb, ...]:
         """Return the USB devices that the guest itself sees, virtual hubs and mice left out."""
+
+    def pci(self, vm: VmId) -> tuple[GuestPci, ...]:
+        """Return the PCI functions that the guest itself sees, the virtual ones too."""
+
+    def release(self, vm: VmId, device: UsbId) -> None:
+        """Take the device's disks out of use in the guest, never by force (mutating)."""
+
+    def take_back(self, vm: VmId, device: UsbId, was: GuestUsb) -> None:
+        """Bring the device's disks back into use in the guest, as that earlier reading shows them (mutating)."""
 
 
 class Survey(Protocol):

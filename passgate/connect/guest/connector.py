@@ -1,17 +1,20 @@
-"""Ask guests for their USB devices, with the account that config names for each."""
+"""Ask guests for their devices, and take a device's disks out of use there, with the account that config names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from passgate.connect.guest import reading
-from passgate.connect.guest.program import list_usb
-from passgate.connect.vsphere.guest_ops import Account, GuestOperations
+from passgate.connect.guest import program, reading, releasing
+from passgate.connect.guest.releasing import Answer
+from passgate.connect.vsphere.connector import Authorize, refuse
+from passgate.connect.vsphere.guest_ops import Account, GuestOperations, Program
 from passgate.connect.vsphere.session import Session
-from passgate.errors import LoginError
-from passgate.model.guest import GuestUsb
-from passgate.model.inventory import GuestFamily, VmId
+from passgate.errors import LoginError, PassgateError, RefusedError, UnreachableError
+from passgate.model.guest import GuestDisk, GuestPci, GuestUsb
+from passgate.model.inventory import GuestFamily, UsbId, VmId
+
+Make = Callable[[str], Program]
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,146 @@ class Login:
 
 
 class GuestConnector:
-    """Satisfy the engine's `Guest` port. Nothing here changes a guest; temporary files are always removed."""
+    """Satisfy the engine's `Guest` port. Temporary files are always removed.
 
-    def __init__(self, session: Session, logins: Sequence[Login], *, patience: float = 120.0) -> None:
+    `authorize(action, subject)` is called as the last thing before a program is started that changes something.
+    """
+
+    def __init__(
+        self, session: Session, logins: Sequence[Login], authorize: Authorize = refuse, *, patience: float = 120.0
+    ) -> None:
         self._operations = GuestOperations(session, patience=patience)
         self._logins = tuple(logins)
+        self._authorize = authorize
 
     def usb(self, vm: VmId) -> tuple[GuestUsb, ...]:
         """Return the USB devices that the guest itself sees, virtual hubs and mice left out."""
         family = self._operations.family(vm)
-        login = self._login(vm, family)
-        account = Account(login.user, login.password())
-        text = self._operations.run(vm, account, lambda output: list_usb(family, output))
+        return self._usb(vm, family)
+
+    def pci(self, vm: VmId) -> tuple[GuestPci, ...]:
+        """Return the PCI functions that the guest itself sees, the virtual ones too."""
+        family = self._operations.family(vm)
+        text = self._run(vm, family, lambda output: program.list_pci(family, output))
+        return reading.pci_of_windows(text) if family is GuestFamily.WINDOWS else reading.pci_of_linux(text)
+
+    def release(self, vm: VmId, device: UsbId) -> None:
+        """Take the device's disks out of use in the guest, never by force; not in use already counts as done.
+
+        Linux: sync, then every mount is unmounted. Windows: volumes are flushed and dismounted; a disk goes offline, a
+        removable medium loses its letters. Raises RefusedError that names what keeps it busy; what was unmounted before
+        that is mounted again.
+        """
+        family = self._operations.family(vm)
+        doing = f"take {device.words} out of use in {vm.name}"
+        for one in self._meant(vm, family, device, doing):
+            for disk in one.disks:
+                if disk.in_use:
+                    self._release(vm, one, disk, doing)
+
+    def take_back(self, vm: VmId, device: UsbId, was: GuestUsb) -> None:
+        """Bring the device's disks back into use in the guest as the reading `was` shows them; idempotent.
+
+        Raises UnreachableError, which is safe to repeat, while the guest does not have the device yet.
+        """
+        family = self._operations.family(vm)
+        doing = f"bring {device.words} back into use in {vm.name}"
+        seen = self._meant(vm, family, device, doing)
+        if was.disks and not any(one.disks for one in seen):
+            raise UnreachableError(
+                f"Could not {doing}: the guest does not see its disk yet.",
+                hint="It may take a moment; Passgate may try again.",
+                subject=vm.name,
+            )
+        for before, now in zip(was.disks, (disk for one in seen for disk in one.disks), strict=False):
+            wanted = before.model_copy(update={"name": now.name, "unique": now.unique})
+            if before.in_use and (now.mounts != before.mounts or not now.in_use):
+                answer = self._changed(vm, "take_back", seen[0], wanted)
+                if answer.gone or answer.refused:
+                    raise RefusedError(
+                        f"Could not {doing}: {answer.refused or 'its disk went away meanwhile'}.",
+                        fault="GuestRefused",
+                        hint=f"Bring it back by hand in the guest: {before.in_use}.",
+                        subject=vm.name,
+                    )
+
+    def _release(self, vm: VmId, device: GuestUsb, disk: GuestDisk, doing: str) -> None:
+        parts = [one.where for one in disk.mounts if not one.whole]
+        if parts or disk.held_by:
+            what = f"a part of it is mounted at {', '.join(parts)}" if parts else f"it holds {', '.join(disk.held_by)}"
+            raise RefusedError(
+                f"Could not {doing}: {what}, which can't be brought back by itself.",
+                fault="GuestDiskBusy",
+                hint="Take that out of use by hand in the guest, then request again.",
+                subject=vm.name,
+            )
+        answer = self._changed(vm, "release", device, disk)
+        if not answer.refused:
+            return
+        back = self._mounted_again(vm, device, disk, answer)
+        raise RefusedError(
+            f"Could not {doing}: {disk.in_use}: {answer.refused}.{back}",
+            fault="GuestDiskBusy",
+            hint="End what uses it in the guest, then request again. Nothing is forced: data would be lost.",
+            subject=vm.name,
+        )
+
+    def _mounted_again(self, vm: VmId, device: GuestUsb, disk: GuestDisk, answer: Answer) -> str:
+        """Mount again what a release had unmounted before it was refused, and say how that went."""
+        mounts = tuple(one for one in disk.mounts if one.where in answer.unmounted)
+        if not mounts:
+            return ""
+        names = ", ".join(one.where for one in mounts)
+        wanted = disk.model_copy(update={"mounts": tuple(mounts)})
+        try:
+            back = self._changed(vm, "take_back", device, wanted)
+        except PassgateError as error:
+            return f" {names} was unmounted before that, and could not be mounted again: {error.message}"
+        if back.refused or back.gone:
+            return f" {names} was unmounted before that, and could not be mounted again: {back.refused}."
+        return f" {names} was unmounted before that, and is mounted again."
+
+    def _changed(self, vm: VmId, action: str, device: GuestUsb, disk: GuestDisk) -> Answer:
+        """Run the program of that action on the disk, and return how far it came."""
+        make = program.release if action == "release" else program.take_back
+        family = self._operations.family(vm)
+        text = self._run(
+            vm, family, lambda output: make(family, device, disk, output),
+            lambda: self._authorize(action, f"vm:{vm.ref}"),
+        )  # fmt: skip
+        if family is GuestFamily.WINDOWS:
+            return releasing.of_windows(text)
+        return (releasing.release_of_linux if action == "release" else releasing.take_back_of_linux)(text)
+
+    def _meant(self, vm: VmId, family: GuestFamily, device: UsbId, doing: str) -> tuple[GuestUsb, ...]:
+        """Return what of the guest may be the device; of several that look alike none may have disks.
+
+        A guess could take somebody else's disk out of use.
+        """
+        seen = tuple(one for one in self._usb(vm, family) if one.may_be(device.vendor, device.product, device.serial))
+        if any(not one.disks_known for one in seen):
+            raise RefusedError(
+                f"Could not {doing}: the guest does not say which disks it has.",
+                fault="GuestDisksUnknown",
+                hint="Give the account under `guests` in site.yaml the rights of an administrator, or mount /sys.",
+                subject=vm.name,
+            )
+        if len(seen) > 1 and any(one.disks for one in seen):
+            raise RefusedError(
+                f"Could not {doing}: {len(seen)} devices in the guest look like it, and have disks.",
+                fault="GuestDeviceAmbiguous",
+                hint="Take its disks out of use by hand in the guest.",
+                subject=vm.name,
+            )
+        return seen
+
+    def _usb(self, vm: VmId, family: GuestFamily) -> tuple[GuestUsb, ...]:
+        text = self._run(vm, family, lambda output: program.list_usb(family, output))
         return reading.of_windows(text) if family is GuestFamily.WINDOWS else reading.of_linux(text)
+
+    def _run(self, vm: VmId, family: GuestFamily, make: Make, authorize: Callable[[], None] = lambda: None) -> str:
+        login = self._login(vm, family)
+        return self._operations.run(vm, Account(login.user, login.password()), make, authorize)
 
     def _login(self, vm: VmId, family: GuestFamily) -> Login:
         """Return the login that names the VM, else the one for all of its family."""

@@ -1,4 +1,4 @@
-"""Build the one program per guest family that lists its USB devices.
+"""Build the programs that run in guests, one script per purpose and guest family.
 
 Guest operations give back no output, so it goes to a file. It is written beside that file and renamed when it is
 complete, so that what is fetched is never half of it (reference vSphere 5).
@@ -7,14 +7,20 @@ complete, so that what is fetched is never half of it (reference vSphere 5).
 from __future__ import annotations
 
 import base64
+import re
 import shlex
+from dataclasses import replace
 from importlib.resources import files
 from typing import Final
 
 from passgate.connect.vsphere.guest_ops import Program
 from passgate.errors import UnsupportedError
+from passgate.model.guest import GuestDisk, GuestUsb
 from passgate.model.inventory import GuestFamily
 
+QUOTES: Final = re.compile("['\u2018-\u201b]")
+"""What PowerShell takes for a single quote: the typographic ones too."""
+BACKSLASH: Final = "\\"
 CMD_LIMIT: Final = 8191  # characters that cmd.exe takes on one line
 SCRIPTS: Final = files("passgate.connect.guest")
 
@@ -26,14 +32,64 @@ def partial(output: str) -> str:
 
 def list_usb(family: GuestFamily, output: str) -> Program:
     """Return the program that lists USB devices into the file `output`. Raises UnsupportedError for other families."""
+    return _script("usb", family, output, "list USB devices")
+
+
+def list_pci(family: GuestFamily, output: str) -> Program:
+    """Return the program that lists PCI functions into the file `output`; errors as `list_usb`."""
+    return _script("pci", family, output, "list PCI functions")
+
+
+def release(family: GuestFamily, device: GuestUsb, disk: GuestDisk, output: str) -> Program:
+    """Return the program that takes a disk out of use in the guest, never by force."""
+    doing = f"release {disk.name}"
+    return _script("release", family, output, doing, _names(family, device, disk), changes=True)
+
+
+def take_back(family: GuestFamily, device: GuestUsb, disk: GuestDisk, output: str) -> Program:
+    """Return the program that mounts again what the reading `disk` shows mounted."""
+    names = _names(family, device, disk)
     if family is GuestFamily.WINDOWS:
-        return windows(SCRIPTS.joinpath("usb.ps1").read_text(encoding="utf-8"), output)
-    if family is GuestFamily.LINUX:
-        return linux(SCRIPTS.joinpath("usb.sh").read_text(encoding="utf-8"), output)
-    raise UnsupportedError(
-        "Passgate can't list USB devices in a guest that is neither Windows nor Linux.",
-        hint="Check by hand in the guest whether it sees the device.",
-    )
+        rows = (f"@{{ part = {one.part:d}; where = {quoted(one.where + BACKSLASH)} }}" for one in disk.mounts)
+        names += f"$mounts = @({', '.join(rows)})\n"
+    else:
+        words = (str(word) for one in disk.mounts for word in (one.part, one.where, one.kind, one.options))
+        names += f"set -- {shlex.join(words)}\n"
+    return _script("take_back", family, output, f"bring {disk.name} back", names, changes=True)
+
+
+def _script(
+    name: str, family: GuestFamily, output: str, doing: str, before: str = "", *, changes: bool = False
+) -> Program:
+    """Return the program of that script, with what is set before it."""
+    kinds = {GuestFamily.WINDOWS: (windows, "ps1"), GuestFamily.LINUX: (linux, "sh")}
+    if family not in kinds:
+        raise UnsupportedError(
+            f"Passgate can't {doing} in a guest that is neither Windows nor Linux.",
+            hint="Do it, or check it, by hand in the guest.",
+        )
+    make, ending = kinds[family]
+    text = SCRIPTS.joinpath(f"{name}.{ending}").read_text(encoding="utf-8")
+    return replace(make(before + text, output), doing=doing, changes=changes)
+
+
+def _names(family: GuestFamily, device: GuestUsb, disk: GuestDisk) -> str:
+    """Say to the script which disk is meant, quoted as its shell wants it: serials are whatever a maker wrote."""
+    if family is GuestFamily.WINDOWS:
+        number = disk.name.rpartition(" ")[2]
+        if not number.isdecimal():
+            raise UnsupportedError(f"{disk.name!r} is no name of a disk in Windows.", subject=disk.name)
+        return f"$number = {int(number)}\n$unique = {quoted(disk.unique)}\n"
+    names = {
+        "vendor": f"{device.vendor:04x}", "product": f"{device.product:04x}", "serial": device.serial or "",
+        "disk": disk.name,
+    }  # fmt: skip
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
+
+
+def quoted(text: str) -> str:
+    """Return a PowerShell string literal: in single quotes, of which each of PowerShell's five kinds is doubled."""
+    return "'" + QUOTES.sub(r"\g<0>\g<0>", text) + "'"
 
 
 def linux(script: str, output: str) -> Program:

@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from passgate.connect.guest.mounts import Mountinfo
 from passgate.errors import UnreachableError, UnsupportedError
-from passgate.model.guest import GuestDisk, GuestUsb
+from passgate.model.guest import GuestDisk, GuestMount, GuestPci, GuestUsb
 
 VIRTUAL: Final = {"0e0f:0002", "0e0f:0003"}  # VMware's virtual hub and mouse, in every guest with a USB controller
 ROOT_HUBS: Final = 0x1D6B
 INSTANCE: Final = re.compile(r"^USB\\VID_([0-9A-F]{4})&PID_([0-9A-F]{4})\\([^\\]+)$", re.IGNORECASE)
 LSUSB: Final = re.compile(r"^Bus \d+ Device \d+: ID ([0-9a-fA-F]{4}):([0-9a-fA-F]{4})(.*)$")
+PCI: Final = re.compile(r"^PCI\\VEN_([0-9A-F]{4})&DEV_([0-9A-F]{4})", re.IGNORECASE)
+FUNCTION: Final = re.compile(r"^pci (\S+) 0x([0-9a-fA-F]{4}) 0x([0-9a-fA-F]{4})$")
 IDS: Final = re.compile(r"^[0-9a-fA-F]{4}$")
 SECTOR: Final = 512  # sysfs counts in these, whatever the disk's own sector size
 
@@ -27,11 +30,10 @@ def of_windows(text: str) -> tuple[GuestUsb, ...]:
     if answer is None or "pnp" not in answer:
         raise _unreadable(text)
     pnp = tuple(_rows(answer["pnp"]))
-    letters: dict[str, list[str]] = {}
+    partitions: dict[str, list[dict[str, Any]]] = {}
     for row in _rows(answer.get("partitions")):
-        if letter := _word(row, "DriveLetter"):
-            letters.setdefault(_word(row, "DiskNumber"), []).append(f"{letter}:")
-    disks = tuple(_windows_disk(row, letters) for row in _rows(answer.get("disks")))
+        partitions.setdefault(_word(row, "DiskNumber"), []).append(row)
+    disks = tuple(_windows_disk(row, partitions.get(_word(row, "Number"), [])) for row in _rows(answer.get("disks")))
     parents = {_word(row, "InstanceId").upper(): _word(row, "Data").upper() for row in _rows(answer.get("parents"))}
     return tuple(_outside(_windows_device(row, pnp, parents, disks) for row in pnp))
 
@@ -53,17 +55,20 @@ def _windows_device(
     if not children and serial:
         children = {one for other in pnp if _bears(one := _word(other, "InstanceId").upper(), serial)}
     drive = next((one for one in pnp if _word(one, "InstanceId").upper() in children), row)
+    found_disks = tuple(
+        disk for disk, instances in disks
+        if instances & children or (serial and disk.serial.upper() == serial.upper())
+    )  # fmt: skip
     return GuestUsb(
         vendor=int(found[1], 16),
         product=int(found[2], 16),
         serial=serial,
         name=_word(drive, "FriendlyName") or _word(row, "FriendlyName"),
         status=_word(row, "Status"),
-        disks=tuple(
-            disk for disk, instances in disks
-            if instances & children or (serial and disk.serial.upper() == serial.upper())
-        ),
-    )  # fmt: skip
+        disks=found_disks,
+        # A drive whose disk Get-Disk does not show: an account without the rights for it sees none.
+        disks_known=drive is row or bool(found_disks),
+    )
 
 
 def _bears(instance: str, serial: str) -> bool:
@@ -71,22 +76,38 @@ def _bears(instance: str, serial: str) -> bool:
     return instance.startswith("USBSTOR\\") and instance.rpartition("\\")[2].rpartition("&")[0] == serial.upper()
 
 
-def _windows_disk(row: dict[str, Any], letters: dict[str, list[str]]) -> tuple[GuestDisk, set[str]]:
+def _windows_disk(row: dict[str, Any], partitions: list[dict[str, Any]]) -> tuple[GuestDisk, set[str]]:
     r"""Return the disk and the PnP instances that it may be.
 
     Its path is its instance in other letters, `\\?\usbstor#disk&ven_..#<serial>&0#{class}`; its unique id mostly is
     `<instance>:<computer>`. A disk that is offline (SAN policy of Server editions) is told so, and never changed.
     """
-    number = _word(row, "Number")
+    mounts = tuple(mount for part in partitions for mount in _windows_mounts(part))
+    unique = row.get("UniqueId")
     disk = GuestDisk(
-        name=f"Disk {number}",
+        name=f"Disk {_word(row, 'Number')}",
         size=_count(row.get("Size")),
         state="Offline" if row.get("IsOffline") is True else _word(row, "OperationalStatus"),
-        where=", ".join(letters.get(number, ())),
+        where=", ".join(one.where for one in mounts),
         serial=_word(row, "SerialNumber"),
+        unique=unique if isinstance(unique, str) else "",
+        mounts=mounts,
     )
     path = _word(row, "Path").upper().removeprefix("\\\\?\\").rpartition("#")[0].replace("#", "\\")
     return disk, {path, _word(row, "UniqueId").upper().partition(":")[0]} - {""}
+
+
+def _windows_mounts(part: dict[str, Any]) -> Iterator[GuestMount]:
+    """Yield the letter of a partition, and the folders at which it is mounted; volume names are no mounts."""
+    number = _count(part.get("PartitionNumber"))
+    letter = _word(part, "DriveLetter")
+    if letter:
+        yield GuestMount(where=f"{letter}:", part=number)
+    paths = part.get("AccessPaths")
+    for path in paths if isinstance(paths, list) else [paths]:
+        folder = path.rstrip("\\") if isinstance(path, str) else ""
+        if folder and not folder.startswith("\\\\?\\") and folder.upper() != f"{letter}:".upper():
+            yield GuestMount(where=folder, part=number)
 
 
 def of_linux(text: str) -> tuple[GuestUsb, ...]:
@@ -108,6 +129,7 @@ def of_linux(text: str) -> tuple[GuestUsb, ...]:
 
 def _from_sysfs(lines: list[str], blocks: dict[str, dict[str, Any]]) -> Iterator[GuestUsb]:
     """Yield a device for each block of lines that `device` opens."""
+    mounted = Mountinfo.read(lines)
     facts: list[tuple[str, str]] = []
     for line in [*lines, "device"]:
         if line != "device":
@@ -126,7 +148,7 @@ def _from_sysfs(lines: list[str], blocks: dict[str, dict[str, Any]]) -> Iterator
                 name=one.get("product", ""),
                 speed=one.get("speed", ""),
                 disks=tuple(
-                    _linux_disk(name, sizes.get(name, ""), blocks.get(name, {}))
+                    _linux_disk(name, sizes.get(name, ""), blocks.get(name, {}), mounted.of_disk(name, facts))
                     for name in sorted(by_serial | {*sizes})
                 ),
             )
@@ -137,11 +159,17 @@ def _is_usb(row: dict[str, Any], serial: str) -> bool:
     return _word(row, "tran") == "usb" and _word(row, "serial") == serial
 
 
-def _linux_disk(name: str, sectors: str, row: dict[str, Any]) -> GuestDisk:
+def _linux_disk(
+    name: str, sectors: str, row: dict[str, Any], known: tuple[tuple[GuestMount, ...], tuple[str, ...]]
+) -> GuestDisk:
+    """Return the disk; the kernel's own list of mounts goes before lsblk's."""
+    mounts, held_by = known
     parts = (row, *_rows(row.get("children")))
-    mounts = [str(mount) for one in parts for mount in _mounts(one) if mount]
+    places = [one.where for one in mounts] or [str(mount) for one in parts for mount in _mounts(one) if mount]
     size = _count(row.get("size")) or SECTOR * _count(sectors)
-    return GuestDisk(name=name, size=size, where=", ".join(mounts), serial=_word(row, "serial"))
+    return GuestDisk(
+        name=name, size=size, where=", ".join(places), serial=_word(row, "serial"), mounts=mounts, held_by=held_by
+    )
 
 
 def _mounts(row: dict[str, Any]) -> list[Any]:
@@ -153,7 +181,39 @@ def _mounts(row: dict[str, Any]) -> list[Any]:
 def _from_lsusb(lines: list[str]) -> Iterator[GuestUsb]:
     """Yield what lsusb shows where there is no sysfs; it has no serials."""
     for found in filter(None, map(LSUSB.match, lines)):
-        yield GuestUsb(vendor=int(found[1], 16), product=int(found[2], 16), name=found[3].strip())
+        yield GuestUsb(vendor=int(found[1], 16), product=int(found[2], 16), name=found[3].strip(), disks_known=False)
+
+
+def pci_of_windows(text: str) -> tuple[GuestPci, ...]:
+    """Return the functions in what pci.ps1 printed."""
+    answer = _json(next((line for line in text.splitlines() if line.startswith("{")), ""))
+    if answer is None or "pci" not in answer:
+        raise _unreadable(text, "PCI functions")
+    found = ((row, PCI.match(_word(row, "InstanceId"))) for row in _rows(answer["pci"]))
+    return tuple(
+        GuestPci(
+            vendor=int(ids[1], 16),
+            device=int(ids[2], 16),
+            address=_word(row, "InstanceId"),
+            name=_word(row, "FriendlyName"),
+            status=_word(row, "Status"),
+        )
+        for row, ids in found
+        if ids
+    )
+
+
+def pci_of_linux(text: str) -> tuple[GuestPci, ...]:
+    """Return the functions in what pci.sh printed."""
+    lines = text.splitlines()
+    if "passgate-pci" not in lines or "end" not in lines:
+        raise _unreadable(text, "PCI functions")
+    if "unreadable" in lines:
+        raise UnsupportedError(
+            "The guest has no sysfs, so its PCI functions can't be listed.", hint="Mount /sys in the guest."
+        )
+    found = filter(None, map(FUNCTION.match, lines))
+    return tuple(GuestPci(vendor=int(one[2], 16), device=int(one[3], 16), address=one[1]) for one in found)
 
 
 def _outside(devices: Iterable[GuestUsb | None]) -> Iterator[GuestUsb]:
@@ -188,9 +248,9 @@ def _count(value: object) -> int:
         return 0
 
 
-def _unreadable(text: str) -> UnreachableError:
+def _unreadable(text: str, what: str = "USB devices") -> UnreachableError:
     said = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")[:200]
     return UnreachableError(
-        f"The guest's list of USB devices came back incomplete; it began with: {said!r}.",
+        f"The guest's list of {what} came back incomplete; it began with: {said!r}.",
         hint="Nothing was changed in the guest. Ask again.",
     )

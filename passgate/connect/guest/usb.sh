@@ -1,9 +1,12 @@
-# List the USB devices of this machine and their disks. POSIX sh; needs no root and changes nothing.
+# List the USB devices of this machine, their disks, and what is mounted. POSIX sh; needs no root and changes nothing.
 LC_ALL=C
 export LC_ALL
 sys=${PASSGATE_SYSFS:-/sys}
+proc=${PASSGATE_PROC:-/proc}
 columns=NAME,TRAN,SERIAL,MODEL,SIZE
 echo passgate-usb
+while IFS= read -r line; do printf "mountinfo %s\n" "$line"; done 2>/dev/null <"$proc/self/mountinfo"
+while read -r swap _; do printf "swap %s\n" "$swap"; done 2>/dev/null <"$proc/swaps"
 if [ -d "$sys/bus" ]; then
   for device in "$sys"/bus/usb/devices/*; do
     [ -r "$device/idVendor" ] || continue
@@ -15,6 +18,15 @@ if [ -d "$sys/bus" ]; then
     done
     for disk in "$device"/*:*/host*/target*/*:*/block/*; do
       { IFS= read -r sectors <"$disk/size"; } 2>/dev/null && printf "disk %s %s\n" "${disk##*/}" "$sectors"
+      for part in "$disk" "$disk"/"${disk##*/}"*; do
+        number=0
+        { read -r number <"$part/partition"; } 2>/dev/null
+        { read -r numbers <"$part/dev"; } 2>/dev/null &&
+          printf "part %s %s %s %s\n" "${disk##*/}" "${part##*/}" "$number" "$numbers"
+        for holder in "$part"/holders/*; do
+          [ -e "$holder" ] && printf "held %s %s\n" "${disk##*/}" "${holder##*/}"
+        done
+      done
     done
   done
 else

@@ -1,7 +1,8 @@
 """Run a program inside a guest through VMware Tools and bring back what it printed.
 
 Guest operations return no output (reference vSphere 5): the program writes a temporary file, which is fetched over
-HTTPS with the session's own trust and removed whatever happened. Nothing else in the guest is changed.
+HTTPS with the session's own trust and removed whatever happened. Nothing else in the guest is changed, but for what a
+program is there for; whoever runs such a one says how authority for it is asked, right before it is started.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ FAULTS: Final[tuple[tuple[type, type[PassgateError], str, str], ...]] = (
         vim.fault.GuestProcessNotFound,
         UnconfirmedError,
         "the program is gone, and how it ended is unknown",
-        "Nothing was changed in the guest. Ask again.",
+        "Look anew in the guest before anything is done again.",
     ),
     (
         vim.fault.GuestOperationsUnavailable,
@@ -97,12 +98,24 @@ class Account:
 
 @dataclass(frozen=True)
 class Program:
-    """Hold what to start; it writes `partial` and renames that to `output` when it has ended well."""
+    """Hold what to start; it writes `partial` and renames that to `output` when it has ended well.
+
+    `doing` says what it is for, `changes` whether it changes the guest; then it looks first, and may be run again.
+    """
 
     path: str
     arguments: str
     output: str
     partial: str
+    doing: str = "look into the guest"
+    changes: bool = False
+
+    @property
+    def left(self) -> str:
+        """Say what a program that did not end well leaves behind."""
+        return (
+            "What it did is seen by a fresh look." if self.changes else "Nothing was changed in the guest. Ask again."
+        )
 
 
 @dataclass(frozen=True)
@@ -144,24 +157,36 @@ class GuestOperations:
             )
         return FAMILIES.get(str(facts.get("guest.guestFamily")), GuestFamily.OTHER)
 
-    def run(self, vm: VmId, account: Account, program: Callable[[str], Program]) -> str:
-        """Run the program that `program` makes for an output file, and return what it printed."""
+    def run(
+        self,
+        vm: VmId,
+        account: Account,
+        program: Callable[[str], Program],
+        authorize: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Run the program that `program` makes for an output file, and return what it printed.
+
+        `authorize` is called as the last thing before the program is started.
+        """
         auth = vim.vm.guest.NamePasswordAuthentication(
             username=account.user, password=account.password, interactiveSession=False
         )
         with self._temporary_file(vm, auth) as output:
             made = program(output)
             spec = vim.vm.guest.ProcessManager.ProgramSpec(programPath=made.path, arguments=made.arguments)
-            pid = self._ask(
-                "start a program", vm, lambda guest: guest.processes.StartProgramInGuest(self._vm(vm), auth, spec)
-            )
-            code = self._exit_code(vm, auth, int(pid))
+
+            def start(guest: Managers) -> Any:
+                authorize()
+                return guest.processes.StartProgramInGuest(self._vm(vm), auth, spec)
+
+            pid = self._ask("start a program", vm, start)
+            code = self._exit_code(vm, auth, int(pid), made)
             if code == 0:
                 return self._fetch(vm, auth, made.output)
             raise RefusedError(
-                f"The program that lists USB devices in the guest of {vm.name} ended with exit code {code}: "
+                f"The program to {made.doing} in the guest of {vm.name} ended with exit code {code}: "
                 f"{self._complaint(vm, auth, made.partial)}",
-                hint="Nothing was changed in the guest. Check by hand there whether it sees the device.",
+                hint=f"{made.left} Check by hand in the guest.",
                 subject=vm.name,
                 fault=f"exit code {code}",
             )
@@ -194,7 +219,7 @@ class GuestOperations:
             # What was learned, or why it failed, counts for more than a left file; the log tells of it.
             log.warning("%s was left in the guest of %s: %s", path, vm.name, error)
 
-    def _exit_code(self, vm: VmId, auth: Any, pid: int) -> int:
+    def _exit_code(self, vm: VmId, auth: Any, pid: int, program: Program) -> int:
         """Wait for the process to end. Tools forget it after minutes: one that is gone is unknown, not well."""
         ends = time.monotonic() + self._patience
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
@@ -207,7 +232,7 @@ class GuestOperations:
             if process is None:
                 raise UnconfirmedError(
                     f"The program in the guest of {vm.name} is gone, and how it ended is unknown.",
-                    hint="Nothing was changed in the guest. Ask again.",
+                    hint=program.left,
                     subject=vm.name,
                 )
             if process.endTime is not None:
@@ -217,7 +242,7 @@ class GuestOperations:
             time.sleep(pause)
         raise UnreachableError(
             f"The program in the guest of {vm.name} had not ended after {self._patience:.0f} s.",
-            hint="The guest may be busy. Nothing was changed in it; ask again.",
+            hint=f"The guest may be busy. {program.left}",
             subject=vm.name,
         )
 
@@ -250,7 +275,7 @@ class GuestOperations:
         if answer.status != http.HTTPStatus.OK:
             raise UnreachableError(
                 f"Could not {doing}: the transfer was answered with HTTP {answer.status}.",
-                hint="Nothing was changed in the guest. Ask again.",
+                hint="Ask again; what was done in the guest is seen by a fresh look.",
                 subject=vm.name,
             )
         return content.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -76,6 +76,8 @@ COMPARE: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "notmatch": lambda left, right: re.search(_text(right), _text(left), re.IGNORECASE) is None,
     "gt": lambda left, right: float(left or 0) > float(right),
     "lt": lambda left, right: float(left or 0) < float(right),
+    "contains": lambda left, right: any(_equal(one, right) for one in stream(left)),
+    "notcontains": lambda left, right: not any(_equal(one, right) for one in stream(left)),
     "in": lambda left, right: any(_equal(left, one) for one in stream(right)),
 }
 LOGIC: Final[dict[str, Callable[[Any, Any], Any]]] = {

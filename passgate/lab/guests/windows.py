@@ -144,6 +144,7 @@ class _Machine:
             _partition(one.number, "" if one.offline else one.letter, disk_size(one.device), there=not one.offline)
             for _, one in self._storage()
         ]
+        rows = _chosen(rows, "PartitionNumber", named.get("partitionnumber"), [])
         return _chosen(rows, "DiskNumber", named.get("disknumber"), [one.get("Number") for one in objects])
 
     def _get_volume(self, named: Row, objects: list[Any]) -> list[Any]:
