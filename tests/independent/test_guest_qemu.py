@@ -6,13 +6,17 @@ stick's ids are QEMU's; its serial, its size and what is mounted are ours.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from passgate.connect.guest import program
+from passgate.connect.guest.reading import pci_of_linux
+from passgate.connect.guest.releasing import Answer, release_of_linux, take_back_of_linux
 from passgate.model.guest import GuestUsb
-from passgate.model.inventory import HostId, VmId
+from passgate.model.inventory import GuestFamily, HostId, VmId
 from tests.independent.guest_of_qemu import Guest, booted, stick, until
 
 IDS = "46f4:0001"
@@ -33,7 +37,7 @@ def guest(running: Guest) -> Iterator[Guest]:
     """Lend the guest with nothing plugged in and nothing mounted."""
     yield running
     running.clear()
-    running.sh("umount /mnt 2>/dev/null || true")
+    running.sh("umount /mnt 2>/dev/null; umount /mnt 2>/dev/null; true")
     seen(running, lambda found: not found)
 
 
@@ -132,17 +136,88 @@ def test_each_answer_is_whole_while_devices_come_and_go(guest: Guest, tmp_path: 
 
 
 def test_a_guest_without_lsblk_still_shows_the_disk(guest: Guest, tmp_path: Path) -> None:
-    """Size comes from sysfs where there is no lsblk; what is mounted is not known then."""
+    """Size comes from sysfs where there is no lsblk, and what is mounted from the kernel's own list."""
     mounted(guest, stick(tmp_path / "image"))
     guest.sh("mv /bin/lsblk /bin/away")
     try:
         [one] = guest.usb(VM)
     finally:
         guest.sh("mv /bin/away /bin/lsblk")
-    assert [(disk.size, disk.where) for disk in one.disks] == [(SIZE, "")]
+    assert [(disk.size, disk.where) for disk in one.disks] == [(SIZE, "/mnt")]
 
 
 def test_an_account_without_rights_sees_the_same(guest: Guest, tmp_path: Path) -> None:
     """The program needs no root: what it says under an ordinary account is what it says under root."""
     mounted(guest, stick(tmp_path / "image"))
     assert guest.usb(VM, user="nobody") == guest.usb(VM)
+
+
+def released(guest: Guest, one: GuestUsb) -> Answer:
+    """Run the release of the device's one disk."""
+    return release_of_linux(guest.printed(lambda to: program.release(GuestFamily.LINUX, one, one.disks[0], to)))
+
+
+def taken_back(guest: Guest, one: GuestUsb) -> Answer:
+    """Mount again what that reading of the device shows mounted."""
+    return take_back_of_linux(guest.printed(lambda to: program.take_back(GuestFamily.LINUX, one, one.disks[0], to)))
+
+
+@pytest.mark.parametrize("folder", ["/mnt", "/mnt/it's a \\ $(place)"], ids=["plain", "strange"])
+def test_a_disk_is_released_and_taken_back(guest: Guest, tmp_path: Path, folder: str) -> None:
+    """A real kernel unmounts it, what was written is on the stick, and it comes back after it was plugged in anew."""
+    name = mounted(guest, image := stick(tmp_path / "image"))
+    place = shlex.quote(folder)
+    guest.sh(f"umount /mnt && mkdir -p {place} && mount -t vfat /dev/$(ls /sys/block | grep sd)1 {place}")
+    guest.sh(f"echo precious > {place}/data")
+    [one] = seen(guest, with_disk)
+    assert one.in_use == folder
+    assert released(guest, one) == Answer(unmounted=(folder,))
+    [now] = guest.usb(VM)
+    assert now.in_use == ""
+    assert released(guest, one) == Answer()
+    guest.pull(name)
+    seen(guest, lambda found: not found)
+    assert taken_back(guest, one).gone
+    guest.plug_stick(image, "M1")
+    seen(guest, with_disk)
+    for _ in range(2):
+        assert taken_back(guest, one) == Answer()
+    assert guest.sh(f"cat {place}/data") == "precious\n"
+    guest.sh(f"umount {place}")
+
+
+def test_a_busy_disk_stays_and_names_who_holds_it(guest: Guest, tmp_path: Path) -> None:
+    """A program that writes below the mount point keeps it; it is named, and goes on writing."""
+    mounted(guest, stick(tmp_path / "image"))
+    [one] = guest.usb(VM)
+    writing = guest.start("exec 3>/mnt/data; sleep 60 & echo $! >/tmp/sleeper; wait")
+    until(lambda: guest.sh("cat /tmp/sleeper 2>/dev/null || true").strip() or None, "the writer")
+    answer = released(guest, one)
+    assert "/mnt is busy" in answer.refused
+    assert "sleep (process " in answer.refused
+    assert answer.unmounted == ()
+    assert writing() is None
+    assert guest.usb(VM)[0].in_use == "/mnt"
+    guest.sh("kill $(cat /tmp/sleeper)")
+    until(writing, "the writer to end")
+    assert released(guest, one) == Answer(unmounted=("/mnt",))
+
+
+def test_a_disk_with_swap_on_it_is_named_as_such(guest: Guest, tmp_path: Path) -> None:
+    """What is not mounted but used all the same is never taken away."""
+    guest.plug_stick(stick(tmp_path / "image"), "S1")
+    [one] = seen(guest, with_disk)
+    part = f"/dev/{one.disks[0].name}1"
+    guest.sh(f"mkswap {part} && swapon {part}")
+    try:
+        [one] = guest.usb(VM)
+        assert one.disks[0].held_by == ("swap",)
+        assert "swap" in released(guest, one).refused
+    finally:
+        guest.sh(f"swapoff {part}")
+
+
+def test_the_guest_lists_its_pci_functions(guest: Guest) -> None:
+    """QEMU's xHCI controller is among them, with the ids that it has in every guest."""
+    found = pci_of_linux(guest.printed(lambda output: program.list_pci(GuestFamily.LINUX, output)))
+    assert "1b36:000d" in {one.ids for one in found}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from passgate.connect.guest import program, reading, releasing
 from passgate.connect.guest.releasing import Answer
-from passgate.connect.vsphere.connector import Authorize, refuse
+from passgate.connect.vsphere.acting import Authorize, refuse
 from passgate.connect.vsphere.guest_ops import Account, GuestOperations, Program
 from passgate.connect.vsphere.session import Session
 from passgate.errors import LoginError, PassgateError, RefusedError, UnreachableError

@@ -83,7 +83,7 @@ def plain(text: str) -> str:
 
 def _row(line: str) -> Row | None:
     before, dash, after = f" {line} ".partition(" - ")
-    front, back = before.split(), after.split()
+    front, back = before.split(" ")[1:], after.split(" ")
     if not dash or len(front) < LEAST or len(back) < 2:  # noqa: PLR2004 - kind and source
         return None
     numbers, root, where, options = front[2:6]

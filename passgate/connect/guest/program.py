@@ -20,6 +20,7 @@ from passgate.model.inventory import GuestFamily
 
 QUOTES: Final = re.compile("['\u2018-\u201b]")
 """What PowerShell takes for a single quote: the typographic ones too."""
+WINDOWS_DISK: Final = re.compile(r"Disk ([0-9]{1,5})")
 BACKSLASH: Final = "\\"
 CMD_LIMIT: Final = 8191  # characters that cmd.exe takes on one line
 SCRIPTS: Final = files("passgate.connect.guest")
@@ -76,10 +77,10 @@ def _script(
 def _names(family: GuestFamily, device: GuestUsb, disk: GuestDisk) -> str:
     """Say to the script which disk is meant, quoted as its shell wants it: serials are whatever a maker wrote."""
     if family is GuestFamily.WINDOWS:
-        number = disk.name.rpartition(" ")[2]
-        if not number.isdecimal():
+        number = WINDOWS_DISK.fullmatch(disk.name)
+        if number is None:
             raise UnsupportedError(f"{disk.name!r} is no name of a disk in Windows.", subject=disk.name)
-        return f"$number = {int(number)}\n$unique = {quoted(disk.unique)}\n"
+        return f"$number = {int(number[1])}\n$unique = {quoted(disk.unique)}\n"
     names = {
         "vendor": f"{device.vendor:04x}", "product": f"{device.product:04x}", "serial": device.serial or "",
         "disk": disk.name,
@@ -93,9 +94,12 @@ def quoted(text: str) -> str:
 
 
 def linux(script: str, output: str) -> Program:
-    """Return a program for /bin/sh. Tools hand path and arguments to a shell, hence the second round of quoting."""
+    """Return a program for /bin/sh. Tools hand path and arguments to a shell, hence the second round of quoting.
+
+    The script has a shell of its own, so that its `exit` leaves only that.
+    """
     target, part = shlex.quote(output), shlex.quote(partial(output))
-    command = f"{{ {script.rstrip()}\n}} > {part} 2>&1 && mv {part} {target}"
+    command = f"( {script.rstrip()}\n) > {part} 2>&1 && mv {part} {target}"
     return Program("/bin/sh", f"-c {shlex.quote(command)}", output, partial(output))
 
 

@@ -113,7 +113,7 @@ def _windows_mounts(part: dict[str, Any]) -> Iterator[GuestMount]:
 def of_linux(text: str) -> tuple[GuestUsb, ...]:
     """Return the devices in what usb.sh printed."""
     head, _, rest = text.partition("\nlsblk\n")
-    lines = head.splitlines()
+    lines = head.split("\n")  # splitlines would end a line at a form feed in a mount point's name, too
     blocks, end, _ = rest.rpartition("end\n")
     if not end or "passgate-usb" not in lines:
         raise _unreadable(text)

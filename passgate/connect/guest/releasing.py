@@ -71,7 +71,7 @@ def _listed(value: object) -> list[object]:
 
 
 def _lines(text: str, head: str) -> list[tuple[str, str]]:
-    lines = text.splitlines()
+    lines = text.split("\n")
     if head not in lines or "end" not in lines:
         raise _unreadable(text)
     found: Iterator[tuple[str, str, str]] = (line.partition(" ") for line in lines)

@@ -28,7 +28,7 @@ class GuestMachines:
             devices = self._world.guest_devices(vm)
 
         def told(what: str) -> None:
-            self._world.record("guest", what, vm.name, vm.guest_user, accepted=True)
+            self._world.record("inside", what, vm.name, vm.guest_user, accepted=True)
 
         guest = windows if vm.is_windows else linux
         return guest.run(Inside(vm, devices, told), program_path, arguments, files)

@@ -75,8 +75,8 @@ def _umount(root: Path, *names: str) -> int:
     found = next((line for line in reversed(lines) if name in {line[4], line[-2]}), None)
     if found is None:
         return _complain(f"umount: {name}: not mounted.", REFUSED)
-    for place in (root / "proc").glob("[0-9]*/cwd"):
-        here = str(place.readlink())
+    for process in (root / "proc").glob("[0-9]*"):
+        here = str((process / "cwd").readlink())
         if here == found[4] or here.startswith(f"{found[4]}/"):
             return _complain(f"umount: {name}: target is busy.", REFUSED)
     write(root, [line for line in lines if line is not found])
