@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from passgate.engine.estate import Estate
-from passgate.engine.planning import make_plan
+from passgate.model.plan import Plan, PlannedStep
 from passgate.settings.load import load_config
 from tests.lab_site import Lab
-from tests.scenarios.paper import RUNBOOKS
+from tests.scenarios.plans import ROOT, SCENARIOS, example_of, planned, slug_of
 
-SCENARIOS: list[dict[str, Any]] = [
-    scenario
-    for file in sorted(Path(__file__).parent.glob("plans_*.yaml"))
-    for scenario in YAML(typ="safe").load(file.read_text("utf-8"))
-]
 WORDS = {"name", "given", "runbook", "ask", "needed", "impact", "unmet"}
 
 
@@ -43,14 +36,8 @@ def estate(lab: Lab) -> Iterator[Estate]:
 def test_plans_what_the_scenario_says(lab: Lab, estate: Estate, scenario: dict[str, Any]) -> None:
     """Steps in order, impact in words, and checks that are not met; and planning sent nothing."""
     assert scenario.keys() <= WORDS
-    lab.control.reset()
-    for call in scenario.get("given", ()):
-        for act, how in call.items():
-            getattr(lab.control, act)(**how)
-    book = RUNBOOKS[scenario.get("runbook", "usb-attach")]
-    ask = book.ask.model_validate(scenario["ask"])
 
-    plan = make_plan(book, ask, asyncio.run(estate.read_for(book, ask)))
+    plan = planned(lab, estate, scenario)
 
     assert [step.title for step in plan.todo] == scenario.get("needed", [])
     assert [check.code for check in plan.checks if not check.met] == scenario.get("unmet", [])
@@ -59,3 +46,22 @@ def test_plans_what_the_scenario_says(lab: Lab, estate: Estate, scenario: dict[s
     for said, part in zip(plan.impact, wanted, strict=True):
         assert part in said
     assert lab.control.mutations() == []
+    if scenario is example_of(slug_of(scenario)):
+        is_shown(plan)
+
+
+def is_shown(plan: Plan) -> None:
+    """Demand that the runbook's page shows that plan."""
+    file = ROOT / f"docs/examples/{plan.runbook}.json"
+    mend = f"run: python docs/examples.py {plan.runbook} && python docs/generate.py"
+    assert file.exists(), mend
+    shown = Plan.model_validate(json.loads(file.read_text("utf-8"))["plan"])
+    assert [told(step) for step in shown.steps] == [told(step) for step in plan.steps], mend
+    assert [(check.code, check.saw) for check in shown.checks] == [(check.code, check.saw) for check in plan.checks], (
+        mend
+    )
+
+
+def told(step: PlannedStep) -> dict[str, Any]:
+    """Return what people read of a step."""
+    return step.model_dump(exclude={"fields", "kind"})

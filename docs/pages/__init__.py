@@ -1,0 +1,1 @@
+"""Write the reference pages that code already knows; one file is one kind of page."""
