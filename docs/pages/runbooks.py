@@ -42,8 +42,8 @@ def index(runbooks: dict[str, Runbook[Any]], policy: Policy) -> str:
     lines = ["# Runbooks", "", MARK]
     lines += [
         "A runbook is one procedure. `passgate runbook list` says which your site has; `passgate plan RUNBOOK ...`",
-        "shows on paper what one would do, and touches nothing. The rule is the first of the shipped `config/policies/`",
-        "that takes every change of that runbook; its page names others, such as one for test machines.",
+        "shows on paper what one would do, and touches nothing. The rule is the first in the shipped policies that",
+        "takes every change of that runbook; its page names others, such as one for test machines.",
         "",
         "| runbook | what it does | risk | rule |",
         "|---|---|---|---|",

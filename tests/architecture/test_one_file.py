@@ -51,6 +51,7 @@ NOTE = '''
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -89,7 +90,7 @@ class Write(Step):
 
     def effect(self, site: Inventory) -> Effect:
         """Need a note always."""
-        return Effect(needed=True, before="no note", after=self.text, then=site)
+        return Effect(needed=True, before="no note", after=self.text, then=site, impact=f"{self.vm.name} is noted")
 
     def apply(self, systems: Systems) -> None:
         """Write it."""
@@ -101,6 +102,12 @@ class Write(Step):
     def undo(self) -> NoUndo:
         """Leave it."""
         return NoUndo("a note harms nobody")
+
+
+def written(vm: Vm, text: str) -> Iterator[Step]:
+    """Yield what leaves a note."""
+    if text:
+        yield Write(vm, text)
 '''
 PLAN = """
 import asyncio, json, sys
@@ -255,8 +262,12 @@ def test_a_step_is_one_class(site: Site, tmp_path: Path) -> None:
     site.write(
         "flows/vm_restart.py",
         RUNBOOK.replace("import power,", "import note, power,")
-        + '    yield note.Write(machine, f"restarted: {ask.reason}")\n',
+        + '    yield from note.written(machine, f"restarted: {ask.reason}")\n',
     )
+    assert site.python("docs/generate.py").returncode == 0
+    page = site.page("runbooks/vm-restart.md")
+    assert "3. **Write a note on a VM.** `note.Write` *Only where it is called for.*" in page
+    assert "   - Impact: *vm* is noted.\n   - Undo: none: a note harms nobody.\n" in page
     with Lab.start(tmp_path / "lab") as lab:
         told = site.plan(lab, "vm-restart", vm="lnx-01", reason="a test")
     last = told["plan"]["steps"][-1]
