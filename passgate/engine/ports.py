@@ -52,6 +52,9 @@ class VSphere(Protocol):
     def obstacles_to_migration(self, vm: VmId, to: HostId) -> tuple[str, ...] | None:
         """Return what vCenter says stands in the way of moving the VM; empty: nothing; None: it can't be asked."""
 
+    def set_extra_config(self, vm: VmId, key: str, value: str | None) -> None:
+        """Give an advanced setting of the VM that value; None removes it (mutating)."""
+
 
 class Hosts(Protocol):
     """Read and change hosts and their clusters through a vCenter."""
@@ -95,6 +98,24 @@ class HostShell(Protocol):
 
     def stop_arbitrator(self, host: HostId) -> None:
         """Stop the USB arbitrator (mutating)."""
+
+    def process_runs(self, host: HostId, name: str) -> bool | None:
+        """Say whether the host's list of processes has one of that name; None when it gave no list."""
+
+    def start_service(self, host: HostId, name: str) -> None:
+        """Start a service by its init script (mutating)."""
+
+    def stop_service(self, host: HostId, name: str) -> None:
+        """Stop a service by its init script (mutating)."""
+
+    def set_service_policy(self, host: HostId, name: str, policy: str) -> None:
+        """Let a service start at boot (`on`) or not (`off`) by chkconfig, which knows no third (mutating)."""
+
+    def vm_setting(self, vm: VmId, vmx_path: str, key: str) -> str | None:
+        """Read one key of the VM's VMX file; None where it has none. `vmx_path` is as vCenter shows it."""
+
+    def set_vm_setting(self, vm: VmId, vmx_path: str, key: str, value: str | None) -> None:
+        """Give one key of the VM's VMX file that value, None removes it, and have hostd read the file (mutating)."""
 
 
 class Guest(Protocol):

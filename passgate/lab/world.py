@@ -311,14 +311,6 @@ class World:
         if any(smartcards.is_reader(one) for one in wanted) and not smartcards.allows(vm):
             vm.log.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}| vmx| I125: {smartcards.SYMPTOM}")
 
-    def start_services_of_boot(self, host: LabHost) -> None:
-        """Let the host's services and arbitrator be as they are after a boot: by their policies alone."""
-        with self.lock:
-            for service in host.services.values():
-                service.running = service.policy != "off"
-            host.arbitrator_running = host.arbitrator_autostart
-            self.changed()
-
     def reboot_guest(self, vm: LabVm) -> None:
         """Boot the guest anew: the VM keeps its devices, VMware Tools are away for a while."""
         with self.lock:

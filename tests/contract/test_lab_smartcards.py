@@ -12,6 +12,7 @@ from pyVmomi import vim
 from passgate.lab.esxi_commands import HostTools
 from passgate.lab.esxi_shell import Output
 from passgate.lab.inventory_seed import seeded_world
+from passgate.lab.reboot import boot
 from passgate.lab.smartcards import ALLOW, SYMPTOM
 from passgate.lab.vmfs import VOLUME, reload
 from passgate.lab.world import World
@@ -103,10 +104,10 @@ def test_a_boot_starts_what_its_policy_says(world: World) -> None:
     """A pcscd that was only stopped runs again after the host's next boot; one whose policy is off does not."""
     host = world.hosts[2]
     host.services["pcscd"].running = False
-    world.start_services_of_boot(host)
+    boot(world, host)
     assert host.services["pcscd"].running
     host.services["pcscd"].policy = "off"
-    world.start_services_of_boot(host)
+    boot(world, host)
     assert not host.services["pcscd"].running
 
 

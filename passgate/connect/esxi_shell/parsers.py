@@ -153,6 +153,17 @@ def autostart(text: str) -> bool | None:
     return None
 
 
+def process_runs(text: str, name: str) -> bool | None:
+    """Read `ps`: whether a process of that name is listed; None for what is no list of processes.
+
+    A host always runs something, so a list with nothing below its head is none.
+    """
+    head, _, rest = text.strip().partition("\n")
+    if not re.match(r"\s*(WID|PID|World)\b", head) or not rest.strip():
+        return None
+    return any(name in {word.rpartition("/")[2] for word in line.split()} for line in rest.splitlines())
+
+
 def passthrough(text: str) -> tuple[Passthrough, ...] | None:
     """Read `esxcli hardware usb passthrough device list` as JSON or as a table; None when it is neither."""
     rows = _json_rows(text)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import secrets
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 
 from passgate.connect.esxi_shell import parsers
 from passgate.connect.esxi_shell.reading import ShellReading, ShellUsb
-from passgate.connect.esxi_shell.wire import Answer, ShellAccess, Wire
-from passgate.errors import NotAuthorizedError, RefusedError, UnreachableError
-from passgate.model.inventory import Arbitrator, HostId
+from passgate.connect.esxi_shell.vmx_file import VmxFile, batch
+from passgate.connect.esxi_shell.wire import ShellAccess, Wire
+from passgate.errors import NotAuthorizedError, RefusedError
+from passgate.model.inventory import Arbitrator, HostId, VmId
 
 STATUS = "/etc/init.d/usbarbitrator status"
 AUTOSTART = "chkconfig usbarbitrator --list"
@@ -85,7 +85,7 @@ class EsxiShell:
         tools say but can't be understood is None or UNKNOWN in the reading.
         """
         asked = (STATUS, AUTOSTART, LSUSB, _esxcli(PASSTHROUGH), _esxcli(DISKS))
-        status, autostart, lsusb, passthrough, disks = self._batch(host, asked)
+        status, autostart, lsusb, passthrough, disks = batch(self._wire(host), host.name, asked)
         seen = parsers.lsusb(lsusb.out)
         devices = tuple(_joined(seen, parsers.passthrough(passthrough.out) or (), parsers.disks(disks.out)))
         return ShellReading(
@@ -95,6 +95,30 @@ class EsxiShell:
             devices=tuple(one for one in devices if not _is_root_hub(one)),
             root_hubs=tuple(one for one in devices if _is_root_hub(one)),
         )
+
+    def process_runs(self, host: HostId, name: str) -> bool | None:
+        """Say whether the host's list of processes has one of that name; None when it gave no list."""
+        return parsers.process_runs(self._wire(host).run("ps").out, name)
+
+    def start_service(self, host: HostId, name: str) -> None:
+        """Start a service by its init script (mutating)."""
+        self._change(host, "start_service", f"/etc/init.d/{shlex.quote(name)} start")
+
+    def stop_service(self, host: HostId, name: str) -> None:
+        """Stop a service by its init script (mutating)."""
+        self._change(host, "stop_service", f"/etc/init.d/{shlex.quote(name)} stop")
+
+    def set_service_policy(self, host: HostId, name: str, policy: str) -> None:
+        """Let a service start at boot (`on`) or not (`off`) by chkconfig, which knows no third (mutating)."""
+        self._change(host, "set_service_policy", f"chkconfig {shlex.quote(name)} {shlex.quote(policy)}")
+
+    def vm_setting(self, vm: VmId, vmx_path: str, key: str) -> str | None:
+        """Read one key of the VM's VMX file; None where it has none. `vmx_path` is as vCenter shows it."""
+        return VmxFile(self._wire(vm.host), vm, vmx_path, self._authorize).read().get(key)
+
+    def set_vm_setting(self, vm: VmId, vmx_path: str, key: str, value: str | None) -> None:
+        """Give one key of the VM's VMX file that value, None removes it, and have hostd read the file (mutating)."""
+        VmxFile(self._wire(vm.host), vm, vmx_path, self._authorize).set(key, value)
 
     def _wire(self, host: HostId) -> Wire:
         with self._lock:
@@ -110,21 +134,6 @@ class EsxiShell:
                 hint="Log in to the host's shell, run the command by hand and look into /var/log/vmkernel.log.",
                 subject=host.name,
             )
-
-    def _batch(self, host: HostId, lines: Sequence[str]) -> tuple[Answer, ...]:
-        """Run the lines in one exec and cut the answer at marks that no device can know beforehand."""
-        for _ in range(2):  # answers of ESXi's sshd get cut off at times (reference vSphere 3.4); reading is repeatable
-            mark = f"==passgate-{secrets.token_hex(8)}"
-            joined = "; ".join(f'{line}; echo "{mark} $?"' for line in lines)
-            parts = re.split(rf"{mark} (\d+)\r?\n", self._wire(host).run(joined).out)
-            outs, statuses = parts[:-1:2], parts[1::2]
-            if len(outs) == len(lines):
-                return tuple(Answer(out, "", int(status)) for out, status in zip(outs, statuses, strict=True))
-        raise UnreachableError(
-            f"The shell of {host.name} gave {len(outs)} of {len(lines)} answers, then stopped.",
-            hint="An lsusb that hangs points at a sick USB arbitrator; look at the host's /var/log/vmkernel.log.",
-            subject=host.name,
-        )
 
 
 def _esxcli(words: str) -> str:

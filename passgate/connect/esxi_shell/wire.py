@@ -62,11 +62,12 @@ class ShellAccess:
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold what a command line said, and its exit status."""
+    """Hold what a command line said, and its exit status; `raw` is its standard output as it came."""
 
     out: str
     err: str
     status: int
+    raw: bytes = b""
 
 
 class Wire:
@@ -79,9 +80,10 @@ class Wire:
         self._transport: paramiko.Transport | None = None
         self._lock = threading.Lock()
 
-    def run(self, line: str, before_sending: Callable[[], None] | None = None) -> Answer:
+    def run(self, line: str, before_sending: Callable[[], None] | None = None, stdin: bytes | None = None) -> Answer:
         """Run one command line; `before_sending` is called as the last thing before it goes out.
 
+        `stdin` is what the command gets to read, and its end; None leaves its standard input open.
         A connection that was kept and has died since is made anew first, so that nothing is ever sent twice. Raises
         UnreachableError, TrustError, LoginError.
         """
@@ -91,7 +93,7 @@ class Wire:
                 if before_sending:  # outside the inner try: its refusals are errors of the operating system's kind too
                     before_sending()
                 try:
-                    return self._exchange(channel, line)
+                    return self._exchange(channel, line, stdin)
                 except (OSError, EOFError, paramiko.SSHException) as error:
                     self._drop()
                     raise self._broken(error) from error
@@ -124,10 +126,13 @@ class Wire:
         self._transport = transport
         return channel
 
-    def _exchange(self, channel: paramiko.Channel, line: str) -> Answer:
+    def _exchange(self, channel: paramiko.Channel, line: str, stdin: bytes | None) -> Answer:
         deadline = time.monotonic() + self._seconds
         channel.settimeout(self._seconds)
         channel.exec_command(line)
+        if stdin is not None:
+            channel.sendall(stdin)
+            channel.shutdown_write()
         streams = []
         for receive in (channel.recv, channel.recv_stderr):
             gathered = bytearray()
@@ -135,10 +140,11 @@ class Wire:
                 gathered += part
                 if len(gathered) > LARGEST_ANSWER or time.monotonic() > deadline:
                     raise TimeoutError("the answer does not end")
-            streams.append(gathered.decode("utf-8", errors="replace"))
+            streams.append(bytes(gathered))
         if not channel.status_event.wait(max(0.0, deadline - time.monotonic())) or channel.exit_status < 0:
             raise EOFError("no exit status")
-        return Answer(streams[0], streams[1], channel.exit_status)
+        out, err = (one.decode("utf-8", errors="replace") for one in streams)
+        return Answer(out, err, channel.exit_status, streams[0])
 
     def _connect(self) -> paramiko.Transport:
         address, port = self._access.address(self._host)

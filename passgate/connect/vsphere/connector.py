@@ -139,6 +139,13 @@ class VSphereConnector(Migrating):
         if entry is not None:
             self._reconfigure("remove_usb_device", vm, doing, specs.remove(now, device_of(props, entry.key)))
 
+    def set_extra_config(self, vm: VmId, key: str, value: str | None) -> None:
+        """Give an advanced setting of the VM that value, None removes it; one that is so already counts as done."""
+        doing = f"remove {key} from {vm.name}" if value is None else f"set {key} of {vm.name} to {value}"
+        now = self.vm(vm)
+        if next((said for one, said in now.extra.items() if one.lower() == key.lower()), None) != value:
+            self._reconfigure("set_extra_config", vm, doing, specs.extra_config(now, key, value))
+
     def _is_there(self, vm: Vm, entry: VmUsbDevice | None, device: UsbId, doing: str, *, vmotion: bool) -> bool:
         wanted = device.host.name if vmotion else None
         if entry is None:

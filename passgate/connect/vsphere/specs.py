@@ -43,6 +43,13 @@ def remove(vm: Vm, one: Any) -> Any:
     return changes(vm, "remove", one)
 
 
+def extra_config(vm: Vm, key: str, value: str | None) -> Any:
+    """Return the spec that gives an advanced setting that value; vSphere removes one whose value is empty."""
+    return vim.vm.ConfigSpec(
+        changeVersion=vm.change_version or None, extraConfig=[vim.option.OptionValue(key=key, value=value or "")]
+    )
+
+
 def changes(vm: Vm, operation: str, one: Any) -> Any:
     """Return the spec for one device change on the VM as it was read."""
     change = device.VirtualDeviceSpec(operation=operation, device=one)
