@@ -93,6 +93,7 @@ func withDevices() {
 		// The first host changes passthrough at once; the others would at a reboot, which there is none of.
 		functions[host.Self] = withPassthrough(host, number == 0)
 		withServices(host)
+		withReboot(host, functions[host.Self])
 	}
 	for _, kind := range []string{"ComputeResource", "ClusterComputeResource"} {
 		for _, one := range simulator.Map.All(kind) {
@@ -151,6 +152,7 @@ func main() {
 	}
 	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	model.Service.RegisterEndpoints = true
+	model.Service.ServeMux = front(model.Service)
 	model.Service.Listen = &url.URL{Scheme: "https", Host: "127.0.0.1:0", User: url.UserPassword("user", "pass")}
 	server := model.Service.NewServer()
 	fmt.Printf("https://%s\n", server.URL.Host)
