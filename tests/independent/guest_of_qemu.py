@@ -179,7 +179,7 @@ class Guest:
         self._folder = folder
         self._said = b""
         self._jobs = itertools.count(1)
-        self._plugged: set[str] = set()
+        self._plugged: dict[str, str] = {}
         self._line(BOOT)
         self._qmp = Monitor(folder / "qmp")
 
@@ -238,27 +238,27 @@ class Guest:
         """Return the last that the guest's kernel, and QEMU, said."""
         return "".join((self._folder / name).read_text("utf-8", "replace")[-2000:] for name in ("console", "errors"))
 
-    def plug(self, driver: str, name: str, **how: Any) -> None:
+    def plug(self, driver: str, name: str, bus: str, **how: Any) -> None:
         """Plug a device in."""
-        self._qmp("device_add", driver=driver, id=name, **how)
-        self._plugged.add(name)
+        self._qmp("device_add", driver=driver, id=name, bus=bus, **how)
+        self._plugged[name] = bus
 
     def pull(self, name: str) -> None:
-        """Pull a device out, as a hand does, with no word to the guest before."""
+        """Pull a device out with all that hangs on it, as a hand does, with no word to the guest before."""
         self._qmp("device_del", id=name)
-        self._plugged.discard(name)
+        self._plugged = {one: bus for one, bus in self._plugged.items() if one != name and bus != f"{name}.0"}
 
-    def plug_stick(self, image: Path, serial: str) -> str:
+    def plug_stick(self, image: Path, serial: str, bus: str = "xhci.0") -> str:
         """Plug a USB stick in and return the name to pull it by."""
         name = f"stick{next(self._jobs)}"
         file = {"driver": "file", "filename": str(image)}
         self._qmp("blockdev-add", **{"node-name": f"of-{name}", "driver": "raw", "file": file})
-        self.plug("usb-storage", name, bus="xhci.0", drive=f"of-{name}", serial=serial)
+        self.plug("usb-storage", name, bus, drive=f"of-{name}", serial=serial)
         return name
 
     def clear(self) -> None:
         """Pull out everything, so that each test begins with nothing."""
-        for name in sorted(self._plugged):
+        for name in reversed(tuple(self._plugged)):
             self.pull(name)
 
     def close(self) -> None:

@@ -21,7 +21,11 @@ from tests.independent.guest_of_qemu import Guest, booted, stick, until
 
 IDS = "46f4:0001"
 """QEMU's own, for each of its sticks."""
+XHCI = "1b36:000d"
+"""The ids of QEMU's USB controller."""
 SIZE = 8 << 20
+DELAY = "/sys/module/usb_storage/parameters/delay_use"
+"""Seconds that Linux lets a new disk settle; 1 as it comes. Only a test that wants the time between has it so."""
 VM = VmId(ref="vm-1", name="lnx-qemu", uuid="", host=HostId(ref="host-1", name="qemu", uuid=""))
 
 
@@ -35,6 +39,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 @pytest.fixture
 def guest(running: Guest) -> Iterator[Guest]:
     """Lend the guest with nothing plugged in and nothing mounted."""
+    running.sh(f"echo 0 >{DELAY}")
     yield running
     running.clear()
     running.sh("umount /mnt 2>/dev/null; umount /mnt 2>/dev/null; true")
@@ -124,6 +129,7 @@ def test_a_stick_pulled_while_it_is_written_to_is_gone(guest: Guest, tmp_path: P
 def test_each_answer_is_whole_while_devices_come_and_go(guest: Guest, tmp_path: Path) -> None:
     """Asked at any moment of a plugging, the guest shows the stick as it is or not at all."""
     answers = []
+    guest.sh(f"echo 1 >{DELAY}")
     for turn in range(3):
         name = guest.plug_stick(stick(tmp_path / f"image{turn}"), f"T{turn}")
         answers += [guest.usb(VM) for _ in range(3)]
@@ -217,7 +223,22 @@ def test_a_disk_with_swap_on_it_is_named_as_such(guest: Guest, tmp_path: Path) -
         guest.sh(f"swapoff {part}")
 
 
-def test_the_guest_lists_its_pci_functions(guest: Guest) -> None:
-    """QEMU's xHCI controller is among them, with the ids that it has in every guest."""
+def functions(guest: Guest) -> list[str]:
+    """Return the ids of the PCI functions that the guest sees."""
     found = pci_of_linux(guest.printed(lambda output: program.list_pci(GuestFamily.LINUX, output)))
-    assert "1b36:000d" in {one.ids for one in found}
+    return [one.ids for one in found]
+
+
+def test_a_whole_controller_is_seen_with_what_hangs_on_it(guest: Guest, tmp_path: Path) -> None:
+    """A USB controller that is passed through whole is one more PCI function, its stick one more device."""
+    assert functions(guest).count(XHCI) == 1
+
+    guest.plug("qemu-xhci", "card", bus="bay")
+    until(lambda: True if functions(guest).count(XHCI) == 2 else None, "the guest to see the card")
+    guest.plug_stick(stick(tmp_path / "image"), "C1", bus="card.0")
+    [one] = seen(guest, with_disk)
+    assert (one.vid_pid, one.serial) == (IDS, "C1")
+
+    guest.pull("card")
+    until(lambda: True if functions(guest).count(XHCI) == 1 else None, "the card to be gone")
+    seen(guest, lambda found: not found)
