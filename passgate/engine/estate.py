@@ -15,6 +15,7 @@ from passgate.connect.esxi_shell.wire import ShellAccess
 from passgate.connect.guest.connector import GuestConnector, Login
 from passgate.connect.vsphere.connector import VSphereConnector
 from passgate.connect.vsphere.hosts import HostsConnector
+from passgate.connect.vsphere.passthrough import with_passthrough
 from passgate.connect.vsphere.reading import Scope, read_inventory
 from passgate.connect.vsphere.session import Session
 from passgate.connect.vsphere.surroundings import with_surroundings
@@ -132,6 +133,8 @@ class Estate:
         site = await self.in_thread(read_inventory, self.session, scope, self._config.site.vcenter.name)
         if scope.hosts:
             site = await self.in_thread(with_surroundings, self.session, site, scope.hosts, scope.vms)
+        if scope.pci:
+            site = await self.in_thread(with_passthrough, self.session, site, scope)
         with_shells, asked = await asyncio.gather(
             self._with_shells(site, scope), self._asked_guests(site, scope) if guests else _nothing()
         )

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from passgate.model.census import EstateReading
 from passgate.model.guest import GuestPci, GuestUsb
-from passgate.model.inventory import Arbitrator, ControllerKind, Host, HostId, HostUsbDevice, UsbId, Vm, VmId
+from passgate.model.inventory import Arbitrator, ControllerKind, Host, HostId, HostUsbDevice, PciId, UsbId, Vm, VmId
 
 
 class VSphere(Protocol):
@@ -55,6 +55,18 @@ class VSphere(Protocol):
     def set_extra_config(self, vm: VmId, key: str, value: str | None) -> None:
         """Give an advanced setting of the VM that value; None removes it (mutating)."""
 
+    def add_pci_function(self, vm: VmId, function: PciId, *, former: str) -> None:
+        """Add the host's PCI function to the VM, and reserve all of its memory, in one change (mutating).
+
+        `former` is what was reserved before: MiB, or `all`; it is kept in the VM's configuration.
+        """
+
+    def remove_pci_function(self, vm: VmId, function: PciId, *, reservation: str) -> None:
+        """Remove the VM's entry for that function, and restore that reservation; empty leaves it (mutating)."""
+
+    def obstacles_to_power_on(self, vm: VmId) -> tuple[str, ...] | None:
+        """Return what vCenter says stands in the way of power-on; empty: nothing; None: it can't be asked."""
+
 
 class Hosts(Protocol):
     """Read and change hosts and their clusters through a vCenter."""
@@ -85,6 +97,12 @@ class Hosts(Protocol):
 
     def set_power_management(self, host: HostId, enabled: bool | None) -> None:
         """Override the cluster's power management (DPM) for the host; None takes the override away (mutating)."""
+
+    def passthrough(self, host: HostId) -> Host:
+        """Read one host anew with its PCI functions and the states of their passthrough."""
+
+    def set_passthrough(self, host: HostId, functions: Sequence[PciId], *, enabled: bool, now: bool) -> None:
+        """Enable or disable passthrough of those functions; `now` without a reboot (mutating)."""
 
 
 class HostShell(Protocol):

@@ -16,13 +16,13 @@ from passgate.errors import AmbiguousNameError, InputError, UnknownNameError
 from passgate.model.frozen import Frozen
 from passgate.model.guest import GuestUsb
 from passgate.model.identity import HostId, VmId
-from passgate.model.pci import PciFunction, PciId, VmPci
+from passgate.model.pci import ConfirmedBus, PciFunction, PciId, PciSelector, VmPci
 from passgate.model.usb import UsbSelector, canonical_path, vid_pid
 
 __all__ = [
     "Arbitrator", "Cluster", "ControllerKind", "GuestFamily", "Host", "HostId", "HostService", "HostUsbDevice",
     "Inventory", "PciFunction", "PciId", "Power", "Snapshot", "UsbController", "UsbId", "UsbOptions", "Vm", "VmId",
-    "VmPci", "VmUsbDevice", "listed",
+    "Schedule", "VmPci", "VmUsbDevice", "listed",
 ]  # fmt: skip
 
 
@@ -161,14 +161,23 @@ class Snapshot(Frozen):
     memory: bool = False
 
 
+class Schedule(Frozen):
+    """Hold one scheduled task of vCenter for a VM; `method` is the WSDL name of what it does."""
+
+    name: str
+    method: str
+    enabled: bool = True
+
+
 class Vm(VmId):
     """Hold one VM as read from vCenter.
 
     `guest_id` is vSphere's guestId (`windows2019srv_64Guest`); `guest_version` the kernel or build where Tools report
-    it. `connection` is `connected` in the normal case. `disks` counts the VM's own virtual disks; None when they were
-    not read. `change_version` guards reconfigures against a second writer. Memory is in MiB; `memory_locked` says that
-    the whole of it is reserved, whatever its size. `extra` holds the advanced settings about USB and PCI passthrough
-    only. `shared_storage` is False where a disk is on a datastore that only its host sees; None when it was not read.
+    it. `connection` is `connected` in the normal case. `disks` counts the VM's own virtual disks; None when they
+    were not read. `change_version` guards reconfigures against a second writer. Memory is in MiB; `memory_locked`
+    says that the whole of it is reserved, whatever its size. `extra` holds the advanced settings about USB and PCI
+    passthrough only. `schedules` are vCenter's scheduled tasks for it, None when they were not read.
+    `shared_storage` is False where a disk is on a datastore that only its host sees; None when it was not read.
     """
 
     power: Power
@@ -196,6 +205,7 @@ class Vm(VmId):
     cpu_hot_add: bool = False
     memory_hot_add: bool = False
     snapshots: tuple[Snapshot, ...] = ()
+    schedules: tuple[Schedule, ...] | None = None
     pci: tuple[VmPci, ...] = ()
     extra: dict[str, str] = Field(default_factory=dict)
     vmx_path: str = ""
@@ -209,6 +219,10 @@ class Vm(VmId):
     def controller(self, kind: ControllerKind) -> UsbController | None:
         """Return the VM's controller of that kind, if it has one."""
         return next((one for one in self.controllers if one.kind is kind), None)
+
+    def passes(self, function: PciId) -> VmPci | None:
+        """Return the configuration entry for that function's address, if there is one."""
+        return next((one for one in self.pci if one.address == function.address), None)
 
     def usb_entry(self, device: UsbId) -> VmUsbDevice | None:
         """Return the configuration entry that points at the device's path, if there is one."""
@@ -232,10 +246,11 @@ class Host(HostId):
 
     `version` is the product version (`8.0.2`). `usb_controllers` counts PCI functions of class 0x0c03. `dpm` is the
     effective setting for this host. `shell_error` says why the shell could not be read, in words. Memory is in MiB.
-    `pci` is read only where a runbook asks for it; `rebind` says whether the host can change passthrough without a
-    reboot, None when it does not tell. `services` is None when they were not read. `can_reboot` says that the host
-    supports maintenance mode and a reboot, None when it does not tell; `ha_state` is its HA agent's own word.
-    `datacenter` is read only where hosts are named.
+    `buses` says which controller each USB bus belongs to, where the root hub itself names it; `confirmed` the same
+    on the word of a person. `pci` is read only where a runbook asks for it; `rebind` says whether the host can
+    change passthrough without a reboot, None when it does not tell. `services` is None when they were not read.
+    `can_reboot` says that the host supports maintenance mode and a reboot, None when it does not tell; `ha_state` is
+    its HA agent's own word. `datacenter` is read only where hosts are named.
     """
 
     cluster: str | None = None
@@ -259,6 +274,8 @@ class Host(HostId):
     pci: tuple[PciFunction, ...] = ()
     rebind: bool | None = None
     system_id: str = ""
+    buses: dict[int, str] = Field(default_factory=dict)
+    confirmed: tuple[ConfirmedBus, ...] = ()
 
     @property
     def id(self) -> HostId:
@@ -268,6 +285,32 @@ class Host(HostId):
     def service(self, key: str) -> HostService | None:
         """Return the service with that key; None when the host has none, or does not tell."""
         return next((one for one in self.services or () if one.key == key), None)
+
+    def function(self, selector: PciSelector) -> PciFunction:
+        """Return the one PCI function that the selector names.
+
+        Raises UnknownNameError or AmbiguousNameError, both with a list of what the host has.
+        """
+        found = tuple(one for one in self.pci if selector.matches(one))
+        if len(found) == 1:
+            return found[0]
+        capable = "; ".join(one.words for one in self.pci if one.capable) or "none"
+        if not found:
+            raise UnknownNameError(
+                f"No PCI function of {self.name} is {selector}.",
+                hint=f"Functions that can be passed through: {capable}. Name one by address or vendor:device.",
+                subject=self.name,
+            )
+        raise AmbiguousNameError(
+            f"{len(found)} PCI functions of {self.name} are {selector}.",
+            hint=f"Choose one by address: {'; '.join(one.words for one in found)}.",
+            subject=self.name,
+        )
+
+    def together_with(self, function: PciFunction) -> tuple[PciFunction, ...]:
+        """Return the functions, itself first, whose passthrough changes together (reference vSphere 2.1)."""
+        others = (one for one in self.pci if one.acts_on == function.acts_on and one.address != function.address)
+        return (function, *(one for one in others if one.capable))
 
     def usb_device(self, selector: UsbSelector) -> HostUsbDevice:
         """Return the one device that the selector names.

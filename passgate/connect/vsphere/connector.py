@@ -12,6 +12,7 @@ from pyVmomi import vim
 from passgate.connect.vsphere import specs
 from passgate.connect.vsphere.migration import Migrating
 from passgate.connect.vsphere.parsing import Props
+from passgate.connect.vsphere.passing import PassingThrough
 from passgate.connect.vsphere.reading import read_usb, read_vm
 from passgate.connect.vsphere.waiting import wait_until
 from passgate.errors import AmbiguousNameError, RefusedError, UnconfirmedError
@@ -28,7 +29,7 @@ from passgate.model.inventory import (
 from passgate.model.usb import canonical_path
 
 
-class VSphereConnector(Migrating):
+class VSphereConnector(Migrating, PassingThrough):
     """Read and change VMs through one session, as `passgate.engine.ports.VSphere` says."""
 
     def vm(self, vm: VmId) -> Vm:

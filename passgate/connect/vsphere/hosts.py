@@ -8,8 +8,8 @@ from typing import Any
 
 from pyVmomi import vim
 
-from passgate.connect.vsphere.acting import Acting
 from passgate.connect.vsphere.parsing import plain_name, ref_of
+from passgate.connect.vsphere.passing import SettingPassthrough
 from passgate.connect.vsphere.reading import Row, props_of, query, read_one_host, retrieve, steps
 from passgate.connect.vsphere.waiting import wait_until
 from passgate.errors import PassgateError, RefusedError, UnconfirmedError
@@ -23,7 +23,7 @@ CANCELLED = 30.0
 """Seconds until a task that was cancelled must have ended."""
 
 
-class HostsConnector(Acting):
+class HostsConnector(SettingPassthrough):
     """Read and change hosts through one session, as `passgate.engine.ports.Hosts` says."""
 
     def host(self, host: HostId) -> Host:

@@ -30,7 +30,7 @@ from passgate.model.inventory import (
     VmPci,
     VmUsbDevice,
 )
-from passgate.model.pci import USB_CLASS, pci_address
+from passgate.model.pci import MEMORY_BEFORE, USB_CLASS, pci_address
 from passgate.model.usb import canonical_path
 
 Props = Mapping[str, Any]
@@ -49,8 +49,8 @@ LINUX = re.compile(
 ESCAPED = re.compile(r"%(25|2f|5c)", re.IGNORECASE)
 HEX = re.compile(r"[0-9a-fA-F]{1,4}")
 MIB = 1024 * 1024
-PASSTHROUGH = ("usb.", "pciPassthru")
-"""How the advanced settings begin that USB and PCI passthrough know."""
+PASSTHROUGH = ("usb.", "pciPassthru", MEMORY_BEFORE)
+"""How the advanced settings begin that USB and PCI passthrough know, our own note among them."""
 KERNEL = re.compile(r"kernelVersion='([^']*)'")
 
 LIGHT_VM = (

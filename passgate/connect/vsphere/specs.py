@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
 from passgate.connect.vsphere.parsing import CONTROLLERS
 from passgate.model.inventory import ControllerKind, HostUsbDevice, UsbController, Vm
+from passgate.model.pci import ALL_MEMORY, MEMORY_BEFORE
+
+if TYPE_CHECKING:
+    from passgate.connect.vsphere.passthrough import Target
 
 device = vim.vm.device
 NEW = -100
@@ -54,3 +59,38 @@ def changes(vm: Vm, operation: str, one: Any) -> Any:
     """Return the spec for one device change on the VM as it was read."""
     change = device.VirtualDeviceSpec(operation=operation, device=one)
     return vim.vm.ConfigSpec(changeVersion=vm.change_version or None, deviceChange=[change])
+
+
+def passthrough(addresses: Iterable[str], *, enabled: bool, now: bool) -> list[Any]:
+    """Return the setting for each address; without `now` applyNow is left out, and an older API can be sent it too."""
+    more = {"applyNow": True} if now else {}
+    return [vim.host.PciPassthruConfig(id=one, passthruEnabled=enabled, **more) for one in addresses]
+
+
+def add_function(vm: Vm, target: Target, former: str) -> Any:
+    """Return the spec that adds the function, reserves all memory, and keeps what was reserved before, if named."""
+    backing = device.VirtualPCIPassthrough.DeviceBackingInfo(
+        deviceName=target.name,
+        id=target.address,
+        deviceId=target.hex_device,
+        systemId=target.system_id,
+        vendorId=target.signed_vendor,
+    )
+    spec = changes(vm, "add", device.VirtualPCIPassthrough(key=NEW, backing=backing))
+    spec.memoryReservationLockedToMax = True
+    if former and MEMORY_BEFORE not in vm.extra:
+        spec.extraConfig = [vim.option.OptionValue(key=MEMORY_BEFORE, value=former)]
+    return spec
+
+
+def remove_function(vm: Vm, one: Any, reservation: str) -> Any:
+    """Return the spec that removes the function, given as it was read, and restores the reservation if one is named."""
+    spec = changes(vm, "remove", one)
+    if reservation:
+        locked = reservation == ALL_MEMORY
+        spec.memoryReservationLockedToMax = locked
+        if not locked:
+            spec.memoryAllocation = vim.ResourceAllocationInfo(reservation=int(reservation))
+        if MEMORY_BEFORE in vm.extra and len(vm.pci) == 1:
+            spec.extraConfig = [vim.option.OptionValue(key=MEMORY_BEFORE, value="")]
+    return spec
