@@ -25,6 +25,7 @@ from passgate.engine.survey import Survey
 from passgate.errors import ConfigError, PassgateError
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import GuestFamily, Host, Inventory, Power, Vm
+from passgate.model.pci import ConfirmedBus
 from passgate.settings.load import resolve
 from passgate.settings.shape import Config, FromEnv, FromFile
 
@@ -134,12 +135,24 @@ class Estate:
         if scope.hosts:
             site = await self.in_thread(with_surroundings, self.session, site, scope.hosts, scope.vms)
         if scope.pci:
-            site = await self.in_thread(with_passthrough, self.session, site, scope)
+            site = self._with_confirmed(await self.in_thread(with_passthrough, self.session, site, scope))
         with_shells, asked = await asyncio.gather(
             self._with_shells(site, scope), self._asked_guests(site, scope) if guests else _nothing()
         )
         joined_up: Inventory = with_shells.model_copy(update=asked)
         return joined_up
+
+    def _with_confirmed(self, site: Inventory) -> Inventory:
+        """Add what people confirmed of USB buses; a record for a host that is not there says nothing."""
+        for host in site.hosts:
+            mine = tuple(
+                ConfirmedBus(bus=one.bus, address=one.address, confirmed_by=one.confirmed_by, at=one.at.isoformat())
+                for one in self._config.site.pci.controllers
+                if one.host == host.name
+            )
+            if mine:
+                site = site.with_host(host.model_copy(update={"confirmed": mine}))
+        return site
 
     async def _asked_guests(self, site: Inventory, scope: Scope) -> dict[str, Any]:
         """Ask the guests of the named VMs; one that is silent leaves its reason, and the checks judge it."""

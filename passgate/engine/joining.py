@@ -16,7 +16,7 @@ def joined(host: Host, reading: ShellReading) -> Host:
     known = {(one.vendor, one.product) for one in host.usb}
     found = [_joined(one, _alike(reading, one), _sole(reading, one, host)) for one in host.usb]
     found += [_unseen(host, one) for one in reading.devices if (one.vendor, one.product) not in known]
-    return host.model_copy(update={"arbitrator": reading.arbitrator, "usb": tuple(found)})
+    return host.model_copy(update={"arbitrator": reading.arbitrator, "usb": tuple(found), "buses": reading.buses})
 
 
 def _sole(reading: ShellReading, device: HostUsbDevice, host: Host) -> ShellUsb | None:

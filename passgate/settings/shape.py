@@ -7,10 +7,10 @@ up in Passgate's home. Secrets must be references. References are resolved when 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -121,6 +121,38 @@ class GuestLogin(Settings):
     password: Reference = Field(description="A reference, never the password itself")
 
 
+class BusRecord(Settings):
+    """Keep which PCI function drives a USB bus of a host, on the word of a person who found it out there."""
+
+    host: str = Field(min_length=1, description="Name of the host as vCenter shows it")
+    bus: int = Field(ge=1, le=999, description="Number of the bus as lsusb of that host prints it: 2 for Bus 002")
+    address: str = Field(
+        pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$",
+        description="PCI address of the controller, in hex as lspci of that host prints it: 0000:00:14.0",
+    )
+    confirmed_by: str = Field(min_length=1, max_length=100, description="Who found it out; plans show it")
+    at: date = Field(description="When, such as 2026-11-25: cards and firmware settings renumber buses and addresses")
+
+
+class Pci(Settings):
+    """Say what can't be read about PCI passthrough."""
+
+    controllers: tuple[BusRecord, ...] = Field(
+        default=(),
+        description="Which controller a USB bus belongs to, for hosts with several whose root hubs do not name theirs",
+    )
+
+    @field_validator("controllers")
+    @classmethod
+    def _one_record_per_bus(cls, records: tuple[BusRecord, ...]) -> tuple[BusRecord, ...]:
+        seen: set[tuple[str, int]] = set()
+        for one in records:
+            if (one.host, one.bus) in seen:
+                raise PydanticCustomError("bus", "one record per host and bus")
+            seen.add((one.host, one.bus))
+        return records
+
+
 class Site(Settings):
     """config/site.yaml: the systems that Passgate acts on."""
 
@@ -129,6 +161,7 @@ class Site(Settings):
     guests: tuple[GuestLogin, ...] = Field(
         default=(), description="Logins for looking at devices; one that names the VM goes before one for all"
     )
+    pci: Pci = Field(default=Pci(), description="What can't be read about PCI passthrough")
 
 
 class Person(Settings):

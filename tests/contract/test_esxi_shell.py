@@ -203,7 +203,7 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(shell: EsxiShell, world: 
     assert len(shell.read_usb(ESX_01).devices) == 5
 
     world.inject(Fault(EXEC, fault="Truncate", times=2))
-    with pytest.raises(UnreachableError, match=r"gave \d of 5 answers, then stopped"):
+    with pytest.raises(UnreachableError, match=r"gave \d of 6 answers, then stopped"):
         shell.read_usb(ESX_01)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,12 @@ UNREADABLE = ("(error)", "(null)")
 RUNNING = re.compile(r"^usbarbitrator is running\.?$", re.IGNORECASE)
 STOPPED = re.compile(r"^usbarbitrator (is )?(stopped|not running)\.?$", re.IGNORECASE)
 AUTOSTART = re.compile(r"^usbarbitrator\s+(on|off)$")
+PCI_LINE = re.compile(
+    r"^([0-9a-fA-F]{4}:)?([0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]) ([^:]+): (.*?)(?: \[((?:vm|ai)[a-z]+[0-9]+)\])?$",
+    re.ASCII,
+)
+BDF = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.ASCII)
+"""A PCI address as usbutils prints it; nothing else is taken for one (reference 2.5)."""
 
 FAMILIES = {
     0x01: "audio", 0x02: "communication", 0x03: "hid", 0x05: "physical", 0x06: "imaging", 0x07: "printer",
@@ -263,3 +269,46 @@ def _stanza_rows(text: str) -> list[dict[str, Any]] | None:
             yield row
 
     return list(rows()) or None
+
+
+@dataclass(frozen=True)
+class Pci:
+    """Hold one line of `lspci`: the address in the API's spelling, the class in words, the name, the kernel's name."""
+
+    address: str
+    kind: str
+    name: str
+    alias: str = ""
+
+    @property
+    def is_usb_controller(self) -> bool:
+        """Say whether it is a USB controller: newer id files call it so, older ones name the class above it."""
+        kind = self.kind.lower()
+        return kind == "usb controller" or (kind == "serial bus controller" and "usb" in self.name.lower())
+
+
+def lspci(text: str) -> tuple[Pci, ...]:
+    """Read `lspci`, one entry per address; an address that comes twice is left out, for nobody can tell which is true.
+
+    A line is `0000:3b:00.0 RAID bus controller: Broadcom MegaRAID SAS [vmhba2]`, the domain left out at times.
+    """
+    found: dict[str, Pci | None] = {}
+    for line in text.split("\n"):
+        parts = PCI_LINE.match(line.rstrip("\r"))
+        if parts:
+            address = f"{parts[1] or '0000:'}{parts[2]}".lower()
+            one = Pci(address, parts[3].strip(), parts[4].strip(), parts[5] or "")
+            found[address] = None if address in found else one
+    return tuple(one for one in found.values() if one)
+
+
+def buses(root_hubs: Iterable[tuple[int, str | None]]) -> dict[int, str]:
+    """Return bus -> PCI address of its controller, of pairs of bus and serial of its root hub.
+
+    Only a serial that is an address counts, as usbutils writes it on Linux; whether ESXi does is not known (reference
+    2.5), so that anything else proves nothing. A bus with two root hubs that disagree is left out.
+    """
+    said: dict[int, set[str]] = {}
+    for bus, serial in root_hubs:
+        said.setdefault(bus, set()).add(serial or "")
+    return {bus: next(iter(one)) for bus, one in said.items() if len(one) == 1 and BDF.fullmatch(next(iter(one)))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from passgate.model.frozen import Frozen
 from passgate.model.inventory import Arbitrator, HostId
 from passgate.model.usb import vid_pid
@@ -41,7 +43,8 @@ class ShellReading(Frozen):
     """Hold one reading of a host: its arbitrator, whether that starts at boot, and its USB devices.
 
     `root_hubs` are kept apart from `devices`: their serial may name the PCI function of the bus (reference vSphere
-    2.5). `autostart` is None when chkconfig did not say.
+    2.5), and `buses` holds where it does, bus -> address, of a USB controller that lspci lists. `autostart` is None
+    when chkconfig did not say.
     """
 
     host: HostId
@@ -49,3 +52,4 @@ class ShellReading(Frozen):
     autostart: bool | None = None
     devices: tuple[ShellUsb, ...] = ()
     root_hubs: tuple[ShellUsb, ...] = ()
+    buses: dict[int, str] = Field(default_factory=dict)

@@ -17,6 +17,7 @@ STATUS = "/etc/init.d/usbarbitrator status"
 AUTOSTART = "chkconfig usbarbitrator --list"
 LSUSB = "lsusb -v 2>/dev/null || lsusb"
 PASSTHROUGH = "hardware usb passthrough device list"
+LSPCI = "lspci"
 DISKS = "storage core device list"
 ROOT_HUB_MAKERS = (0x0E0F, 0x1D6B)
 """VMware's and the Linux Foundation's vendor ids: a hub of theirs at number 1 is a bus's own root hub."""
@@ -84,16 +85,18 @@ class EsxiShell:
         Raises UnreachableError when the answer does not hold what was asked, even after a second try; what a host's
         tools say but can't be understood is None or UNKNOWN in the reading.
         """
-        asked = (STATUS, AUTOSTART, LSUSB, _esxcli(PASSTHROUGH), _esxcli(DISKS))
-        status, autostart, lsusb, passthrough, disks = batch(self._wire(host), host.name, asked)
+        asked = (STATUS, AUTOSTART, LSUSB, _esxcli(PASSTHROUGH), _esxcli(DISKS), LSPCI)
+        status, autostart, lsusb, passthrough, disks, lspci = batch(self._wire(host), host.name, asked)
         seen = parsers.lsusb(lsusb.out)
         devices = tuple(_joined(seen, parsers.passthrough(passthrough.out) or (), parsers.disks(disks.out)))
+        hubs = tuple(one for one in devices if _is_root_hub(one))
         return ShellReading(
             host=HostId(ref=host.ref, name=host.name, uuid=host.uuid),
             arbitrator=parsers.arbitrator(status.out),
             autostart=parsers.autostart(autostart.out),
             devices=tuple(one for one in devices if not _is_root_hub(one)),
-            root_hubs=tuple(one for one in devices if _is_root_hub(one)),
+            root_hubs=hubs,
+            buses=_controllers(hubs, parsers.lspci(lspci.out)),
         )
 
     def process_runs(self, host: HostId, name: str) -> bool | None:
@@ -142,6 +145,13 @@ def _esxcli(words: str) -> str:
 
 def _is_root_hub(device: ShellUsb) -> bool:
     return device.device == 1 and device.vendor in ROOT_HUB_MAKERS
+
+
+def _controllers(hubs: Sequence[ShellUsb], functions: Sequence[parsers.Pci]) -> dict[int, str]:
+    """Return bus -> controller where a root hub names one, and lspci of the same moment has a USB controller there."""
+    known = {one.address for one in functions if one.is_usb_controller}
+    named = parsers.buses((one.bus, one.serial) for one in hubs)
+    return {bus: address for bus, address in named.items() if address in known}
 
 
 def _joined(
