@@ -36,12 +36,13 @@ class SettingPassthrough(Acting):
         """Enable or disable passthrough of those functions, in one call that ends when it is set (reference 2.3).
 
         `now` asks for it at once, without a reboot; it is sent only to an API that knows it, and refused by name for
-        an older one. All that are set so already, and in effect where `now`, count as done.
+        an older one. All that are set so already count as done, if they are in effect too or the host can't rebind.
         """
         doing = f"{'enable' if enabled else 'disable'} passthrough on {host.name}"
         if now:
             self._session.require(REBIND_SINCE, "Passthrough without a reboot (applyNow)", host.name)
-        known = {one.address: one for one in self.passthrough(host).pci}
+        seen = self.passthrough(host)
+        known = {one.address: one for one in seen.pci}
         there = [known.get(one.address) for one in functions]
         for asked, found in zip(functions, there, strict=True):
             if found is None or not asked.is_same_function(found):
@@ -51,7 +52,8 @@ class SettingPassthrough(Acting):
                     hint="Addresses are renumbered when cards or firmware settings change; plan the change again.",
                     subject=host.name,
                 )
-        if all(one and one.enabled is enabled and (not now or one.active is enabled) for one in there):
+        waits = not (now and seen.rebind)  # such a setting is in effect after a reboot only; once more changes nothing
+        if all(one and one.enabled is enabled and (waits or one.active is enabled) for one in there):
             return
         config = specs.passthrough([one.address for one in functions], enabled=enabled, now=now)
         system = system_of(self._session, host)

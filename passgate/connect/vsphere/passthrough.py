@@ -12,12 +12,13 @@ from typing import Any
 
 from pyVmomi import vim
 
+from passgate.connect.vsphere.functions import pci_functions
 from passgate.connect.vsphere.parsing import Props, ref_of, spelled
 from passgate.connect.vsphere.reading import Row, Scope, browser_of, props_of, query, read_one_host, retrieve, steps
 from passgate.connect.vsphere.session import Session
 from passgate.errors import InputError, RefusedError, UnsupportedError
 from passgate.model.inventory import Host, HostId, Inventory, PciFunction, Schedule
-from passgate.model.pci import USB_CLASS, pci_address
+from passgate.model.pci import pci_address
 
 REBIND_SINCE = (7, 0)
 """First API version that tells, and takes, passthrough without a reboot (reference vSphere 0.1)."""
@@ -138,36 +139,14 @@ def _read_infos(session: Session, systems: Iterable[str]) -> dict[str, Any]:
 
 
 def functions_from(host: HostId, props: Props, infos: Iterable[Any]) -> tuple[PciFunction, ...]:
-    """Return the host's functions, each joined with the state that has its address."""
-    states = {spelled(one.id): one for one in infos}
+    """Return the host's functions with their states, and with what the host's kernel drives there."""
     used = drives(props)
     found = []
-    for one in props.get("hardware.pciDevice", ()):
-        address = spelled(one.id)
-        state = states.get(address)
-        class_id = one.classId & 0xFFFF
-        alias, carries = used.get(address, ("", ""))
-        found.append(
-            PciFunction(
-                host=HostId(ref=host.ref, name=host.name, uuid=host.uuid),
-                address=address,
-                vendor=one.vendorId & 0xFFFF,
-                device=one.deviceId & 0xFFFF,
-                name=" ".join(f"{one.vendorName or ''} {one.deviceName or ''}".split()),
-                class_id=class_id,
-                subvendor=(one.subVendorId or 0) & 0xFFFF,
-                subdevice=(one.subDeviceId or 0) & 0xFFFF,
-                parent_bridge=spelled(one.parentBridge) if one.parentBridge else None,
-                dependent=spelled(state.dependentDevice) if state is not None and state.dependentDevice else None,
-                capable=bool(state is not None and state.passthruCapable),
-                enabled=bool(state is not None and state.passthruEnabled),
-                active=bool(state is not None and state.passthruActive),
-                label=getattr(state, "hardwareLabel", None) or "",
-                alias=alias,
-                # A USB controller has an adapter too where a USB disk is claimed; its devices tell more than that.
-                carries="" if class_id == USB_CLASS else carries,
-            )
-        )
+    for one in pci_functions(host, {**props, "config.pciPassthruInfo": infos}):
+        alias, carries = used.get(one.address, ("", ""))
+        # A USB controller has an adapter too where a USB disk is claimed; its devices tell more than that.
+        carries = "" if one.is_usb_controller else carries
+        found.append(one.model_copy(update={"alias": alias, "carries": carries}))
     return tuple(found)
 
 
