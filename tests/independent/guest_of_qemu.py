@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -33,9 +33,7 @@ from passgate.connect.guest.reading import of_linux
 from passgate.connect.vsphere.guest_ops import Program
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import GuestFamily, VmId
-from tests.independent.parts import CACHE, missing
-
-T = TypeVar("T")
+from tests.independent.parts import CACHE, missing, until
 
 HERE = Path(__file__).parent / "qemu_guest"
 INSTALL = "install Debian's qemu-system-x86 and busybox-static, and fetch a kernel with qemu_guest/fetch_kernel.sh"
@@ -265,16 +263,6 @@ class Guest:
         """End the guest, as pulling the plug does."""
         self._qmp.close()
         self._process.kill()
-
-
-def until(look: Callable[[], T | None], what: str, seconds: float = ANSWER) -> T:
-    """Return what `look` finds, once it is something; the test fails after that many seconds."""
-    deadline = time.monotonic() + seconds
-    while (found := look()) is None:
-        if time.monotonic() > deadline:
-            pytest.fail(f"Waited {seconds:.0f} s in vain for {what}.")
-        time.sleep(0.05)
-    return found
 
 
 @contextmanager

@@ -1,12 +1,16 @@
-"""Say where the parts that others wrote are kept, and what becomes of a test whose part is not there."""
+"""Say where the parts that others wrote are kept, what becomes of a test without its part, and wait for them."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "passgate-tests"
 """What is built or fetched once for many runs of the tests."""
@@ -18,3 +22,13 @@ def missing(what: str, how: str) -> NoReturn:
     if os.environ.get("PASSGATE_REQUIRE_PARTS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def until(look: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
+    """Return what `look` finds, once it is something; the test fails after that many seconds."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        if time.monotonic() > deadline:
+            pytest.fail(f"Waited {seconds:.0f} s in vain for {what}.")
+        time.sleep(0.05)
+    return found

@@ -17,7 +17,8 @@ from passgate.connect.guest.reading import pci_of_linux
 from passgate.connect.guest.releasing import Answer, release_of_linux, take_back_of_linux
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import GuestFamily, HostId, VmId
-from tests.independent.guest_of_qemu import Guest, booted, stick, until
+from tests.independent.guest_of_qemu import Guest, booted, stick
+from tests.independent.parts import until
 
 IDS = "46f4:0001"
 """QEMU's own, for each of its sticks."""

@@ -25,7 +25,7 @@ LIBRARY = Path("/usr/share/gocode/src/github.com/vmware/govmomi/simulator")
 CANT = {
     "autoconnect": "VirtualUSB.connected echoes what was sent, so a test on it proves nothing",
     "used-by": "QueryConfigTarget does not know which VM has a device; summary is never set",
-    "arbitrator": "HostServiceSystem is a reference without an object, and nothing stands for the USB arbitrator",
+    "arbitrator": "there are no ESXi shells, and nothing stands for the USB arbitrator",
     "limits": "a second xHCI controller and a 21st device are accepted; TooManyDevices is never raised",
     "controller-in-use": "a controller that still has devices is removed without a word",
     "change-version": "changeVersion is ignored and empty, so ConcurrentAccess never comes",
@@ -35,7 +35,10 @@ CANT = {
     "privileges": "HasPrivilegeOnEntities grants everything to everybody; NoPermission never comes",
     "dpm": "DPM settings are accepted and forgotten",
     "device-keys": "new devices get keys such as 203, no unitNumber, no vendor and product",
-    "reboot": "RebootHost_Task is not implemented and can't be added from outside",
+    "maintenance": "a host enters maintenance mode at once, whatever runs on it, and nothing moves by itself",
+    "migration": "CheckMigrate, CheckRelocate and CheckPowerOn do not exist; a move asks for nothing and loses nothing",
+    "pci-rules": "PCI functions are added to running VMs, without memory reserved, and twice",
+    "reconnect": "DisconnectHost and ReconnectHost do not exist",
     "faults": "0.24.2 has no fault injection, only a delay for each method",
 }
 
