@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Severity, Step, Systems
+from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Remedy, Saw, Severity, Step, Systems
 from passgate.errors import RefusedError
 from passgate.model.inventory import Arbitrator, Host, HostId, HostUsbDevice, Inventory
 
@@ -49,6 +49,43 @@ class Start(Step):
     def undo(self) -> Step:
         """Stop it again, unless a VM uses a device by then."""
         return Stop(self.host)
+
+
+@dataclass(frozen=True)
+class StartAgain(Remedy):
+    """Start the USB arbitrator again that ran before its host was rebooted, if it did not start with the host."""
+
+    patience: ClassVar[timedelta] = timedelta(seconds=15)
+    attempts: ClassVar[int] = 6
+
+    host: HostId
+
+    @property
+    def title(self) -> str:
+        """Say what is done, and when."""
+        return f"Start the USB arbitrator on {self.host.name} if it does not run again"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Be ready in any case: whether it starts by itself shows only after the reboot."""
+        before = f"the arbitrator on {self.host.name} starts with the host, or not"
+        return Effect(needed=True, before=before, after=f"the arbitrator on {self.host.name} is running", then=site)
+
+    def well(self, systems: Systems) -> Confirmation:
+        """Ask the service for its state."""
+        return _is(systems, self.host, Arbitrator.RUNNING)
+
+    def apply(self, systems: Systems) -> None:
+        """Start it, unless it runs by now."""
+        if systems.shell.arbitrator(self.host) is not Arbitrator.RUNNING:
+            systems.shell.start_arbitrator(self.host)
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Ask the service for its state."""
+        return _is(systems, self.host, Arbitrator.RUNNING)
+
+    def undo(self) -> NoUndo:
+        """Leave it running, as it was before the reboot."""
+        return NoUndo(f"the arbitrator ran on {self.host.name} before the change", leaves=False)
 
 
 @dataclass(frozen=True)

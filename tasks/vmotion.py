@@ -1,12 +1,16 @@
-"""Check what vMotion support of a USB device needs."""
+"""Move VMs between hosts with their USB devices attached, and check what that needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Severity
-from passgate.model.inventory import Host, Inventory, Power, UsbId, Vm
+from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Severity, Step, Systems
+from passgate.model.inventory import Host, HostId, Inventory, Power, UsbId, Vm, VmId
+
+PORT = 902
+"""TCP port between the hosts' management interfaces that a moved VM's USB devices need, says the article."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,182 @@ class IsAtHome(Check):
         if self.vm.power is not Power.ON or not away:
             return True, f"{self.vm.name} uses no USB device of another host"
         return False, f"{self.vm.name} runs on {here} and uses USB devices of {', '.join(away)}"
+
+
+@dataclass(frozen=True)
+class Move(Step):
+    """Move a VM to another host, running or not; its USB devices stay plugged into their own host and connected."""
+
+    attempts: ClassVar[int] = 3
+
+    vm: VmId
+    to: HostId
+
+    @property
+    def title(self) -> str:
+        """Say what is done."""
+        return f"Move {self.vm.name} to {self.to.name}"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Need nothing when the VM is there."""
+        return _moved(site, self.vm, self.to)
+
+    def apply(self, systems: Systems) -> None:
+        """Move it, unless it is there already."""
+        systems.vsphere.relocate(self.vm, self.to)
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read where the VM is."""
+        return _is_on(systems, self.vm, self.to)
+
+    def undo(self) -> Step:
+        """Move it back to where it was when the plan was made."""
+        return Back(self.vm)
+
+
+@dataclass(frozen=True)
+class Aside(Move):
+    """Move a VM out of the way of a change; it comes back on every end."""
+
+    temporary: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Back(Step):
+    """Move a VM back to the host that it was on when the plan was made."""
+
+    attempts: ClassVar[int] = 3
+
+    vm: VmId
+
+    @property
+    def title(self) -> str:
+        """Say what is done."""
+        return f"Move {self.vm.name} back to {self.vm.host.name}"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Need nothing when the VM is there."""
+        return _moved(site, self.vm, self.vm.host)
+
+    def apply(self, systems: Systems) -> None:
+        """Move it, unless it is there already."""
+        systems.vsphere.relocate(self.vm, self.vm.host)
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read where the VM is."""
+        return _is_on(systems, self.vm, self.vm.host)
+
+    def undo(self) -> NoUndo:
+        """Leave the VM where it was before the change."""
+        return NoUndo(f"{self.vm.name} is on {self.vm.host.name}, as it was before the change", leaves=False)
+
+
+@dataclass(frozen=True)
+class Allowed(Step):
+    """Ask vCenter itself whether it would move the VM. Only reads, and says so where vCenter has no such check."""
+
+    mutates: ClassVar[bool] = False
+    attempts: ClassVar[int] = 2
+    patience: ClassVar[timedelta] = timedelta(seconds=1)
+
+    vm: VmId
+    to: HostId
+
+    @property
+    def title(self) -> str:
+        """Say what is looked at."""
+        return f"Ask vCenter whether {self.vm.name} can move to {self.to.name}"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Look always: only vCenter knows all that stands in the way."""
+        return Effect(needed=True, before="not asked yet", after="vCenter names nothing against it", then=site)
+
+    def apply(self, systems: Systems) -> None:
+        """Do nothing: this step only looks."""
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read the errors inside the check's result; a server without the check has said nothing, and so do we."""
+        found = systems.vsphere.obstacles_to_migration(self.vm, self.to)
+        if found is None:
+            words = "not pre-validated: this vCenter has no such check, so the move itself will tell"
+            return Confirmation(Saw.YES, words, {"checked": False})
+        if found:
+            return Confirmation(Saw.NO, f"vCenter says: {'; '.join(found)}", {"errors": list(found)})
+        return Confirmation(Saw.YES, "vCenter names nothing against it", {"checked": True, "errors": []})
+
+    def undo(self) -> NoUndo:
+        """Leave nothing behind: looking changes nothing."""
+        return NoUndo("it only looks")
+
+
+@dataclass(frozen=True)
+class Reaches902(Step):
+    """Try TCP 902 between two hosts' management addresses, from their own shells. Only reads.
+
+    The article asks for the port, vendor documents only for the management network (reference vSphere 4), so what can't
+    be tried is told and stops nothing; what is refused does.
+    """
+
+    mutates: ClassVar[bool] = False
+    attempts: ClassVar[int] = 2
+    patience: ClassVar[timedelta] = timedelta(seconds=5)
+
+    host: HostId
+    other: HostId
+    addresses: tuple[str, str]
+
+    @property
+    def title(self) -> str:
+        """Say what is looked at."""
+        return f"Try TCP {PORT} between {self.host.name} and {self.other.name}"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Look always."""
+        return Effect(
+            needed=True, before="not tried yet", after="the port answers as far as it can be tried", then=site
+        )
+
+    def apply(self, systems: Systems) -> None:
+        """Do nothing: this step only looks."""
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Try both ways; say which way could not be tried."""
+        ways = ((self.host, self.other, self.addresses[1]), (self.other, self.host, self.addresses[0]))
+        said = {f"{one.name} to {to.name}": systems.shell.reaches(one, address, PORT) for one, to, address in ways}
+        closed = [way for way, open_ in said.items() if open_ is False]
+        untried = [way for way, open_ in said.items() if open_ is None]
+        if closed:
+            return Confirmation(Saw.NO, f"TCP {PORT} does not answer from {', '.join(closed)}", {"tried": said})
+        if untried:
+            words = f"not proven: TCP {PORT} could not be tried from {', '.join(untried)}"
+            return Confirmation(Saw.YES, words, {"tried": said})
+        return Confirmation(Saw.YES, f"TCP {PORT} answers both ways", {"tried": said})
+
+    def undo(self) -> NoUndo:
+        """Leave nothing behind: looking changes nothing."""
+        return NoUndo("it only looks")
+
+
+def homes(vm: Vm) -> tuple[str, ...]:
+    """Return the names of the hosts whose USB devices the VM's configuration names, as vMotion backings do."""
+    return tuple(sorted({entry.hostname for entry in vm.usb if entry.hostname}))
+
+
+def _moved(site: Inventory, vm: VmId, to: HostId) -> Effect:
+    now = site.vm(vm.uuid)
+    if now.host.ref == to.ref:
+        return Effect.nothing(f"{now.name} is on {to.name}", site)
+    how = "while it runs; it stands still for a moment" if now.power is Power.ON else f"while it is {now.power}"
+    return Effect(
+        needed=True,
+        before=f"{now.name} is on {now.host.name}",
+        after=f"{now.name} is on {to.name}",
+        then=site.with_vm(now.model_copy(update={"host": HostId(ref=to.ref, name=to.name, uuid=to.uuid)})),
+        impact=f"{now.name} moves from {now.host.name} to {to.name} {how}",
+    )
+
+
+def _is_on(systems: Systems, vm: VmId, to: HostId) -> Confirmation:
+    now = systems.vsphere.vm(vm)
+    saw = Saw.YES if now.host.ref == to.ref else Saw.NO
+    return Confirmation(saw, f"vCenter shows {vm.name} on {now.host.name}", {"host": now.host.name})

@@ -122,6 +122,18 @@ class LabControl:
         """Set whether the cluster powers idle hosts off."""
         self.post("/cluster", dpm=on)
 
+    def drs(self, vm: str, behavior: str | None = None, **how: Any) -> None:
+        """Override DRS for a VM; without a behavior, take the override away."""
+        self.post("/drs", vm=vm, behavior=behavior, **how)
+
+    def reboot(self, host: str) -> Json:
+        """Reboot a host behind Passgate's back; what runs on it goes down."""
+        return self.post("/reboot", host=host)
+
+    def standby(self, host: str, *, on: bool = False) -> Json:
+        """Let power management switch an idle host off, or on again."""
+        return self.post("/standby", host=host, on=on)
+
     def clock(self, *, ahead: float) -> None:
         """Let vCenter's clock be so many seconds ahead of the true time."""
         self.post("/clock", seconds=ahead)

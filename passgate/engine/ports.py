@@ -95,6 +95,9 @@ class Hosts(Protocol):
     def set_service_policy(self, host: HostId, key: str, policy: str) -> None:
         """Say when a service starts by itself: `on`, `off` or `automatic` (mutating)."""
 
+    def power_management(self, host: HostId) -> bool | None:
+        """Read the host's own override of the cluster's power management (DPM); None: it has none."""
+
     def set_power_management(self, host: HostId, enabled: bool | None) -> None:
         """Override the cluster's power management (DPM) for the host; None takes the override away (mutating)."""
 
@@ -134,6 +137,9 @@ class HostShell(Protocol):
 
     def set_vm_setting(self, vm: VmId, vmx_path: str, key: str, value: str | None) -> None:
         """Give one key of the VM's VMX file that value, None removes it, and have hostd read the file (mutating)."""
+
+    def reaches(self, host: HostId, address: str, port: int) -> bool | None:
+        """Say whether a TCP connection from the host to that address and port opens; None: it can't be tried."""
 
 
 class Guest(Protocol):

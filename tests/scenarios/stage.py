@@ -45,7 +45,8 @@ class Scenario:
     """One step on one VM of the lab; `first` are steps that are done before.
 
     `given` are calls of the lab's control (`LabControl`) before that, `of` the step's class where `step` can't be made
-    of the small estate on paper, `undone` False where the way back does not restore the whole world (say why in `why`).
+    of the small estate on paper, `hosts` are read in depth beside the VM's own, `undone` False where the way back does
+    not restore the whole world (say why in `why`).
     """
 
     why: str
@@ -55,6 +56,7 @@ class Scenario:
     device: str | None = None
     given: Sequence[tuple[str, dict[str, Any]]] = field(default=())
     of: type[Step] | None = None
+    hosts: Sequence[str] = ()
     undone: bool = True
 
 
@@ -80,9 +82,11 @@ class Stage:
 
     def given(self, scenario: Scenario) -> Given:
         """Read the estate as the scenario sees it now."""
-        site = asyncio.run(self._estate.read(Scope(vms=(scenario.vm,), usb=True, pci=True)))
+        scope = Scope(vms=(scenario.vm,), hosts=tuple(scenario.hosts), usb=True, pci=True)
+        site = asyncio.run(self._estate.read(scope))
         vm, host = site.vm_and_host(scenario.vm)
-        return Given(site, vm, host.usb_device(UsbSelector(scenario.device)) if scenario.device else None)
+        home = next((site.host(entry.hostname) for entry in vm.usb if entry.hostname), host)
+        return Given(site, vm, home.usb_device(UsbSelector(scenario.device)) if scenario.device else None)
 
     def done(self, step: Step) -> None:
         """Do a step, and see that it is done."""

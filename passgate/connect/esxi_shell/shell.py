@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shlex
 import threading
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from passgate.connect.esxi_shell import parsers
 from passgate.connect.esxi_shell.reading import ShellReading, ShellUsb
 from passgate.connect.esxi_shell.vmx_file import VmxFile, batch
 from passgate.connect.esxi_shell.wire import ShellAccess, Wire
-from passgate.errors import NotAuthorizedError, RefusedError
+from passgate.errors import InputError, NotAuthorizedError, RefusedError
 from passgate.model.inventory import Arbitrator, HostId, VmId
 
 STATUS = "/etc/init.d/usbarbitrator status"
@@ -19,6 +20,10 @@ LSUSB = "lsusb -v 2>/dev/null || lsusb"
 PASSTHROUGH = "hardware usb passthrough device list"
 LSPCI = "lspci"
 DISKS = "storage core device list"
+TRY = 3
+"""Seconds within which a TCP connection must open."""
+NOT_FOUND = 127
+"""Exit status of a shell that knows no such command."""
 ROOT_HUB_MAKERS = (0x0E0F, 0x1D6B)
 """VMware's and the Linux Foundation's vendor ids: a hub of theirs at number 1 is a bus's own root hub."""
 
@@ -78,6 +83,24 @@ class EsxiShell:
     def stop_arbitrator(self, host: HostId) -> None:
         """Stop the USB arbitrator (mutating); devices that VMs use are disconnected by that."""
         self._change(host, "stop_arbitrator", "/etc/init.d/usbarbitrator stop")
+
+    def reaches(self, host: HostId, address: str, port: int) -> bool | None:
+        """Try a TCP connection from the host to an IP address; None where its shell has no tool for that.
+
+        Nothing is sent over the connection. Raises InputError for what is no address.
+        """
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            raise InputError(
+                f"{address!r} is no IP address to be reached from {host.name}.",
+                hint="Accepted: an IPv4 or IPv6 address, as vCenter shows it for vmk0.",
+                subject=host.name,
+            ) from None
+        answer = self._wire(host).run(f"nc -z -w {TRY} {ip} {int(port)}")
+        if answer.status == NOT_FOUND or "usage" in answer.err.lower():
+            return None
+        return answer.status == 0
 
     def read_usb(self, host: HostId) -> ShellReading:
         """Read the arbitrator and all USB devices in one command line.

@@ -165,6 +165,11 @@ class HostsConnector(SettingPassthrough):
 
     # -- power management ----------------------------------------------------------------------------------------
 
+    def power_management(self, host: HostId) -> bool | None:
+        """Read the host's own override of power management (DPM); None: it follows its cluster."""
+        known = self._overrides(host, f"read the power management of {host.name}")[1].get(host.ref)
+        return known.enabled is not False if known else None
+
     def set_power_management(self, host: HostId, enabled: bool | None) -> None:
         """Override power management (DPM) for the host, or with None take the override away.
 
