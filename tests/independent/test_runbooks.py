@@ -29,7 +29,6 @@ LEFT_OUT = {
     "USB-ARB-01": "arbitrator",
     "USB-VM-06": "tools",
     "arbitrator.Start": "arbitrator",
-    "usb.Connected": "used-by",
     "guest.SeesUsb": "tools",
 }
 """Check or step -> the name in CANT of what the simulator lacks for it."""

@@ -24,7 +24,6 @@ LIBRARY = Path("/usr/share/gocode/src/github.com/vmware/govmomi/simulator")
 
 CANT = {
     "autoconnect": "VirtualUSB.connected echoes what was sent, so a test on it proves nothing",
-    "used-by": "QueryConfigTarget does not know which VM has a device; summary is never set",
     "arbitrator": "there are no ESXi shells, and nothing stands for the USB arbitrator",
     "limits": "a second xHCI controller and a 21st device are accepted; TooManyDevices is never raised",
     "controller-in-use": "a controller that still has devices is removed without a word",

@@ -35,7 +35,11 @@ type browser struct {
 func (b *browser) QueryConfigTarget(ctx *simulator.Context, req *types.QueryConfigTarget) soap.HasFault {
 	answer := b.stock.QueryConfigTarget(ctx, req).(*methods.QueryConfigTargetBody)
 	if req.Host != nil && answer.Res != nil {
-		answer.Res.Returnval.Usb = b.usb[*req.Host]
+		answer.Res.Returnval.Usb = nil
+		for _, one := range b.usb[*req.Host] {
+			one.Summary = user(*req.Host, one.PhysicalPath)
+			answer.Res.Returnval.Usb = append(answer.Res.Returnval.Usb, one)
+		}
 		answer.Res.Returnval.PciPassthrough = b.pci[*req.Host].offered()
 	}
 	return answer
@@ -56,6 +60,34 @@ func (b *browser) QueryConfigOption(req *types.QueryConfigOption) soap.HasFault 
 	}
 	answer.Res.Returnval = &option
 	return answer
+}
+
+// user returns the running VM on that host whose configuration names the path, as the arbitrator would give it away.
+func user(host types.ManagedObjectReference, path string) *types.VirtualMachineSummary {
+	for _, one := range simulator.Map.All("VirtualMachine") {
+		vm := simulator.Map.Get(one.Reference()).(*simulator.VirtualMachine)
+		if *vm.Runtime.Host != host || vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+			continue
+		}
+		for _, device := range vm.Config.Hardware.Device {
+			usb, ok := device.(*types.VirtualUSB)
+			if !ok {
+				continue
+			}
+			named := ""
+			switch backing := usb.Backing.(type) {
+			case *types.VirtualUSBUSBBackingInfo:
+				named = backing.DeviceName
+			case *types.VirtualUSBRemoteHostBackingInfo:
+				named = backing.DeviceName
+			}
+			if named == path {
+				summary := vm.Summary
+				return &summary
+			}
+		}
+	}
+	return nil
 }
 
 func device(name, path string, vendor, product int32, speed string) types.VirtualMachineUsbInfo {
