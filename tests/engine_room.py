@@ -48,8 +48,10 @@ def engine_on(place: Place, home: Path) -> Iterator[Runtime]:
 
 
 async def approved(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Change:
-    """File a change as Alice and approve it as Bob."""
+    """File a change as Alice and approve it as Bob, unless policy authorised it beforehand."""
     change = await file_change(runtime, runbook, ask, ALICE)
+    if change.state is not State.WAITING:
+        return settle(runtime, change)
     decision = Decision(
         change=change.id, digest=change.digest or "", person="bob", door="cli", verdict=Verdict.APPROVE, at=utc_now()
     )

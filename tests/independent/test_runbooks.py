@@ -6,7 +6,10 @@ out too: this is the engine's own part, from the request to the evidence.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +92,23 @@ async def test_attaches_as_far_as_the_place_can_show(runtime: Runtime, place: Pl
     assert STICK in vm.usb[0].pattern
 
 
+async def test_takes_the_census_of_every_host(runtime: Runtime, place: Place) -> None:
+    """Pre-authorised, and read in one walk: devices of each host are rows, and who has one is told after an attach."""
+    runtime.catalogue.runbooks["usb-attach"] = shortened(runtime.catalogue.runbook("usb-attach"))
+    ask = {"vm": place.vm, "device": f"path:{STICK}", "force_off": True}
+    assert (await carried_out(runtime, "usb-attach", ask)).state is State.DONE
+    site = place.read()
+
+    change = await carried_out(runtime, "usb-census", {"shells": False})
+
+    assert change.state is State.DONE, change.outcome
+    assert f"{len(site.hosts)} of {len(site.hosts)} hosts read" in change.outcome
+    rows = rows_in(evidence_file(runtime.home, change.id))
+    assert {row["host"] for row in rows} == {host.name for host in site.hosts}
+    users = {(row["host"], row["place"]): row["vm"] for row in rows if row["use"] == "used"}
+    assert users[place.found()[1].name, STICK] == place.vm
+
+
 async def test_takes_back_what_was_done(runtime: Runtime, place: Place) -> None:
     """Steps taken back in reverse leave the VM as it was."""
     before, _ = place.found()
@@ -101,6 +121,13 @@ async def test_takes_back_what_was_done(runtime: Runtime, place: Place) -> None:
 
     after, _ = place.found()
     assert (after.power, after.controllers) == (before.power, before.controllers)
+
+
+def rows_in(evidence: Path) -> list[dict[str, str]]:
+    """Return the rows of the census in an evidence file."""
+    with zipfile.ZipFile(evidence) as bundle:
+        text = bundle.read("tables/1-usb-census.csv").decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def shortened(runbook: Runbook[Any]) -> Runbook[Any]:
