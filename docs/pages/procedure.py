@@ -87,8 +87,8 @@ class _Function:
             case ast.If(test, body, orelse):
                 yield from self._block(body, when or self._when(test))
                 yield from self._block(orelse, when or self._when(ast.UnaryOp(ast.Not(), test)))
-            case ast.For(body=body) | ast.While(body=body):
-                yield from self._block(body, when or EACH)
+            case ast.For() | ast.While():
+                yield from self._block(statement.body, when or self._repeated(statement))
             case ast.With(body=body):
                 yield from self._block(body, when)
             case ast.Match(cases=cases):
@@ -101,6 +101,16 @@ class _Function:
                 for one in sorted(yields, key=lambda node: (node.lineno, node.col_offset)):
                     if one.value is not None:
                         yield from self._yielded(one.value, when, many=isinstance(one, ast.YieldFrom))
+
+    def _repeated(self, loop: ast.For | ast.While) -> str:
+        """Say when the body of a loop is come to; one over classes written out stands for each of them."""
+        match loop:
+            case ast.For(iter=ast.Tuple()):
+                return ALWAYS
+            case ast.For(iter=ast.IfExp(test=test)) if self._when(test) != SOMETIMES:
+                return self._when(test)
+            case _:
+                return EACH
 
     def _when(self, test: ast.expr) -> str:
         match test:
@@ -125,14 +135,19 @@ class _Function:
                 alternatives = self._assigned[name]
                 for one in alternatives:
                     yield from self._yielded(one, when or (SOMETIMES if len(alternatives) > 1 else ALWAYS), many=many)
-            case ast.Call(func=function):
-                yield from self._called(self._meant(function), when, many=many)
+            case ast.Call(func=ast.Name(id=name)) as call if name in self._assigned:
+                for one in self._assigned[name]:
+                    yield from self._called(self._meant(one), call, when, many=many)
+            case ast.Call(func=function) as call:
+                yield from self._called(self._meant(function), call, when, many=many)
 
-    def _called(self, meant: object, when: str, *, many: bool) -> Iterator[Item]:
+    def _called(self, meant: object, call: ast.Call, when: str, *, many: bool) -> Iterator[Item]:
         if isinstance(meant, type) and issubclass(meant, Step | Check):
             yield Item(meant, when)
         elif callable(meant) and many and self._depth < DEEPEST:
-            for item in _Function(meant, {}, depth=self._depth + 1).items():
+            given = {one.arg or "": self._flags.get(ast.unparse(one.value), "") for one in call.keywords}
+            flags = {name: flag for name, flag in given.items() if flag}
+            for item in _Function(meant, flags, depth=self._depth + 1).items():
                 yield Item(item.kind, when or item.when)
         elif callable(meant):
             made = get_type_hints(meant).get("return")
@@ -160,6 +175,8 @@ def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             yield from ((one.id, value) for one in targets if isinstance(one, ast.Name))
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
             yield name, value
+        case ast.For(target=ast.Name(id=name), iter=ast.Tuple(elts=values)):
+            yield from ((name, value) for value in values)
         case ast.NamedExpr(target=ast.Name(id=name), value=value):
             yield name, value
 

@@ -11,7 +11,8 @@ import inspect
 import re
 import string
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from pages.page import first_line, on_one_line
 from passgate.engine.steps import Step
@@ -22,14 +23,15 @@ NAMELESS = {"name", "words", "label", "title", "value", "lower", "get", "join", 
 
 def impact_of(step: type[Step]) -> list[str]:
     """Return the sentences that the step may say of its impact."""
-    reader = _Method(step, "effect")
-    found = [text for value in reader.keywords("impact") for text in reader.texts(value)]
+    reader = _Method(step.effect)
+    readers = [reader, *(_Method(one) for one in reader.delegates())]
+    found = [text for one in readers for value in one.keywords("impact") for text in one.texts(value)]
     return list(dict.fromkeys(one for text in found if (one := _tidy(text))))
 
 
 def undo_of(step: type[Step]) -> list[str]:
     """Return what takes the step back, or why nothing does."""
-    reader = _Method(step, "undo")
+    reader = _Method(step.undo)
     found: list[str] = []
     for value in reader.returned():
         for call in reader.calls(value):
@@ -44,10 +46,10 @@ def undo_of(step: type[Step]) -> list[str]:
 
 
 class _Method:
-    """Read one method of a step."""
+    """Read one method of a step, or a function that it leaves its work to."""
 
-    def __init__(self, step: type[Step], name: str) -> None:
-        self._method = inspect.unwrap(getattr(step, name))
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = inspect.unwrap(method)
         self._tree = ast.parse(textwrap.dedent(inspect.getsource(self._method))).body[0]
 
     def keywords(self, name: str) -> Iterator[ast.expr]:
@@ -61,6 +63,13 @@ class _Method:
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Return) and node.value is not None:
                 yield node.value
+
+    def delegates(self) -> Iterator[Callable[..., Any]]:
+        """Yield the functions whose results the method returns as they are."""
+        for value in self.returned():
+            for call in self.calls(value):
+                if inspect.isfunction(meant := self.meant(call.func)):
+                    yield meant
 
     def calls(self, value: ast.expr) -> Iterator[ast.Call]:
         """Yield the outermost calls that a value is made of."""
