@@ -85,6 +85,31 @@ class Actor(Frozen):
     door: Door
 
 
+class GateState(StrEnum):
+    """Name how a second gate stands. All but PASSED and OPEN end the change: what was done is taken back."""
+
+    OPEN = "open"
+    PASSED = "passed"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+class Gate(Frozen):
+    """Hold a second gate that a change has come to: right before which step, and until when it may be passed.
+
+    `why` says in words what it needs while it is open, and how it was settled afterwards.
+    """
+
+    name: str
+    step: int
+    state: GateState = GateState.OPEN
+    opened_at: datetime
+    approve_by: datetime
+    settled_at: datetime | None = None
+    why: str = ""
+
+
 class Change(Frozen):
     """Hold one request to run a runbook. `ask` is the runbook's own model as JSON; times are UTC."""
 
@@ -104,6 +129,17 @@ class Change(Frozen):
     flow_run: str | None = None
     ended_at: datetime | None = None
     outcome: str = ""
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def open_gate(self) -> Gate | None:
+        """Return the second gate that the change waits at now, if it does."""
+        at_one = self.state is State.APPLYING
+        return next((gate for gate in self.gates if gate.state is GateState.OPEN), None) if at_one else None
+
+    def gate(self, name: str) -> Gate | None:
+        """Return the second gate of that name, if the change has come to it."""
+        return next((gate for gate in self.gates if gate.name == name), None)
 
 
 class StepState(StrEnum):
@@ -144,6 +180,8 @@ class EventType(StrEnum):
     PLANNED = "change.planned"
     STATE = "change.state"
     DECISION = "decision.recorded"
+    GATE_OPENED = "gate.opened"
+    GATE_SETTLED = "gate.settled"
     REFUSED = "authority.refused"
     RESTORE_POINT = "restore.saved"
     STEP_INTENT = "step.intent"

@@ -114,3 +114,8 @@ class Plan(Frozen):
     def todo(self) -> tuple[PlannedStep, ...]:
         """Return the steps that have something to do."""
         return tuple(step for step in self.steps if step.needed)
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Return the names of the second gates before steps that have something to do, in their order."""
+        return tuple(dict.fromkeys(step.gate for step in self.steps if step.gate))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from passgate.settings.shape import Person, PolicyRule
+from passgate.settings.shape import Approval, Person, PolicyRule
+
+PLAN = "plan"
+"""Name that no second gate may bear: decisions on the plan as a whole have it (`passgate.model.decision.PLAN`)."""
 
 RESERVED = {
     "passgate": "'passgate' is Passgate itself, no person may be called so",
@@ -87,18 +90,48 @@ def _about_approval(index: int, rule: PolicyRule, people: Sequence[Person]) -> I
             "both pre_authorised and an approval" if rule.pre_authorised else "neither pre_authorised nor an approval"
         )
         yield Disagreement("rules", index, "name", f"rule {rule.name!r} has {both}; it needs exactly one of them")
-    if rule.approval is None:
-        return
-    for group in rule.approval.groups:
+    if rule.approval is not None:
+        yield from _about_groups(index, f"rule {rule.name!r}", "approval", rule.approval, people)
+    for name, gate in rule.gates.items():
+        if name == PLAN:
+            yield Disagreement("rules", index, "gates", f"{PLAN!r} is the gate before the first step: see approval")
+        yield from _about_groups(index, f"gate {name!r} of rule {rule.name!r}", "gates", gate.approval, people)
+        yield from _about_others(index, rule, name, people)
+
+
+def _about_groups(
+    index: int, what: str, field: str, approval: Approval, people: Sequence[Person]
+) -> Iterator[Disagreement]:
+    for group in approval.groups:
         if not any(group in person.groups for person in people):
-            yield Disagreement("rules", index, "approval", f"nobody in people.yaml is in the group {group!r}")
-    members = {person.id for person in people if set(person.groups) & set(rule.approval.groups)}
-    for word, count in (("approvals", rule.approval.needed), ("denials", rule.approval.denials)):
+            yield Disagreement("rules", index, field, f"nobody in people.yaml is in the group {group!r}")
+    members = _members(approval, people)
+    for word, count in (("approvals", approval.needed), ("denials", approval.denials)):
         if members and count > len(members):
             yield Disagreement(
                 "rules",
                 index,
-                "approval",
-                f"rule {rule.name!r} needs {count} {word}, but {' and '.join(rule.approval.groups)} have only "
+                field,
+                f"{what} needs {count} {word}, but {' and '.join(approval.groups)} have only "
                 f"{len(members)} members ({', '.join(sorted(members))}): a policy that nobody can satisfy",
             )
+
+
+def _about_others(index: int, rule: PolicyRule, name: str, people: Sequence[Person]) -> Iterator[Disagreement]:
+    gate = rule.gates[name]
+    if rule.approval is None or not gate.others:
+        return
+    both = _members(rule.approval, people) | _members(gate.approval, people)
+    needed = rule.approval.needed + gate.approval.needed
+    if both and needed > len(both):
+        yield Disagreement(
+            "rules",
+            index,
+            "gates",
+            f"rule {rule.name!r} and its gate {name!r} need {needed} different people, but their groups have only "
+            f"{len(both)} members ({', '.join(sorted(both))}): a policy that nobody can satisfy",
+        )
+
+
+def _members(approval: Approval, people: Sequence[Person]) -> set[str]:
+    return {person.id for person in people if set(person.groups) & set(approval.groups)}

@@ -190,6 +190,19 @@ class Approval(Settings):
     denials: int = Field(default=1, ge=1, le=20, description="How many denials end the change")
 
 
+GateName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+
+
+class GateRule(Settings):
+    """Say what a second gate needs: one right before a step, such as a host reboot, once the plan was approved."""
+
+    approval: Approval = Field(description="Whose approval it takes to go on; never the requester's")
+    approve_within: Duration = Field(
+        default=timedelta(hours=2), description="Then what was done is taken back; never null: it is half done"
+    )
+    others: bool = Field(default=False, description="Who approved the plan does not count at this gate")
+
+
 class PolicyRule(Settings):
     """Say what the changes that it matches need. The first rule that matches is the one."""
 
@@ -205,6 +218,11 @@ class PolicyRule(Settings):
     approve_within: Duration | None = Field(default=timedelta(hours=8), description="Null: waits for ever")
     execute_within: Duration | None = Field(default=timedelta(hours=4), description="How long an approval stays good")
     undo_on_failure: bool = Field(default=True, description="Take back what was done when a step fails for good")
+    gates: dict[GateName, GateRule] = Field(
+        default_factory=dict,
+        description="Second gates by name, such as host-reboot and guest-reboot; one that is not named here is not "
+        "asked at: the plan's approval covers its step",
+    )
 
 
 class Policy(Settings):

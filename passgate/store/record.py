@@ -26,7 +26,7 @@ TAIL = 1024
 """Bytes at the end of the anchor file that are read first; they hold its newest heads."""
 
 SIGNED = frozenset({
-    EventType.DECISION, EventType.STEP_OUTCOME, EventType.UNDO_OUTCOME, EventType.EVIDENCE,
+    EventType.DECISION, EventType.GATE_SETTLED, EventType.STEP_OUTCOME, EventType.UNDO_OUTCOME, EventType.EVIDENCE,
     EventType.TOKEN, EventType.TOKEN_REVOKED,
 })  # fmt: skip
 """Events after which the head is signed, besides the end of a change: what nobody may take back unseen."""

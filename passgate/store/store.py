@@ -31,20 +31,23 @@ from passgate.model.change import (
     Door,
     Event,
     EventType,
+    Gate,
     JournalEntry,
     RecordedEvent,
     State,
     StepState,
 )
-from passgate.model.decision import Decision, Terms, Verdict
+from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.frozen import Frozen
 from passgate.model.plan import Plan, PlannedStep
-from passgate.store import record
+from passgate.store import gates, record
 from passgate.store.database import Database
 from passgate.store.tables import changes, chat_messages, cursors, decisions, inbox, journal, leases, ledger
 from passgate.store.tables import tokens as personal_tokens
 
 PASSGATE = Actor(person="passgate", door=Door.ENGINE)
+
+_SAID_OF_STEPS = {"index", "kind", "title", "needed", "before", "after", "impact", "gate"}
 
 _SETTLED = frozenset(StepState) - {StepState.PENDING, StepState.INTENT}
 
@@ -124,8 +127,8 @@ class Store:
     def change_of_flow_run(self, flow_run: str) -> Change | None:
         """Return the change that a flow run carries out, if it does one."""
         with self._database.reading() as connection:
-            row = connection.execute(select(changes).where(changes.c.flow_run == flow_run)).first()
-            return _change(row) if row else None
+            found = connection.scalar(select(changes.c.id).where(changes.c.flow_run == flow_run))
+            return _change_in(connection, found) if found else None
 
     def changes(self, states: tuple[State, ...] = (), limit: int = 50) -> tuple[Change, ...]:
         """Return the newest changes, those in these states if any are named."""
@@ -133,7 +136,8 @@ class Store:
         if states:
             query = query.where(changes.c.state.in_([state.value for state in states]))
         with self._database.reading() as connection:
-            return tuple(_change(row) for row in connection.execute(query))
+            come_to = gates.of_changes(connection, query.with_only_columns(changes.c.id))
+            return tuple(_change(row, come_to.get(row.id, ())) for row in connection.execute(query))
 
     def set_flow_run(self, change_id: str, flow_run: str) -> None:
         """Note which flow run carries the change out."""
@@ -247,6 +251,7 @@ class Store:
                 select(decisions).where(
                     decisions.c.change == decision.change,
                     decisions.c.digest == decision.digest,
+                    decisions.c.gate == decision.gate,
                     decisions.c.person == decision.person,
                 )
             ).first()
@@ -258,21 +263,11 @@ class Store:
                     hint="Before the first step the change can be withdrawn: `passgate withdraw`.",
                     subject=change.id,
                 )
-            if change.state not in {State.PLANNED, State.WAITING}:
-                raise ConflictError(
-                    f"{change.id} is {change.state} and waits for no decision. Nothing was recorded.",
-                    hint=f"`passgate show {change.id}` says how it came to that.",
-                    subject=change.id,
-                )
-            if decision.digest != change.digest:
-                raise ConflictError(
-                    f"This decision is on another plan than the current one of {change.id}. Nothing was recorded.",
-                    hint=f"Look at the current plan (`passgate show {change.id}`), then decide on that.",
-                    subject=change.id,
-                )
+            gates.require_open(change, decision)
             values = decision.model_dump() | {"verdict": decision.verdict.value}
             write.connection.execute(insert(decisions).values(**values))
-            data = decision.model_dump(mode="json", include={"digest", "person", "door", "verdict", "reason"})
+            data = decision.model_dump(mode="json", include={"digest", "gate", "person", "door", "verdict", "reason"})
+            data |= {"overrides": codes} if (codes := list(gates.overrides(change, decision))) else {}
             write.append(Event(type=EventType.DECISION, change=change.id, actor=actor, at=decision.at, data=data))
             return True
 
@@ -283,6 +278,37 @@ class Store:
             return tuple(
                 Decision(**row._asdict() | {"verdict": Verdict(row.verdict)}) for row in connection.execute(query)
             )
+
+    def open_gate(
+        self, change_id: str, gate: Gate, actor: Actor, *, keep: timedelta, tokens: Mapping[str, int]
+    ) -> Change:
+        """Let a change that is under way wait at a second gate, and hold its leases until `keep` after its time.
+
+        No process waits there, so nothing would renew them.
+        """
+        with self._writing() as write:
+            change = _change_in(write.connection, change_id)
+            _require_current(write.connection, change_id, tokens)
+            gates.open_one(write.connection, change, gate)
+            _hold_until(write.connection, change_id, gate.approve_by + keep)
+            data = {
+                "gate": gate.name, "step": str(gate.step), "digest": change.digest, "why": gate.why,
+                "approve_by": time_text(gate.approve_by),
+            }  # fmt: skip
+            event = Event(type=EventType.GATE_OPENED, change=change_id, actor=actor, at=gate.opened_at, data=data)
+            write.append(event)
+            return _change_in(write.connection, change_id)
+
+    def settle_gate(self, change_id: str, gate: Gate, actor: Actor, at: datetime) -> Change:
+        """Note how an open second gate was settled; ConflictError when it was settled meanwhile."""
+        if actor.door is not Door.ENGINE:
+            _refuse_secrets(reason=gate.why)
+        with self._writing() as write:
+            change = _change_in(write.connection, change_id)
+            gates.settle_one(write.connection, change, gate.model_copy(update={"settled_at": at}))
+            data = {"gate": gate.name, "step": str(gate.step), "state": gate.state.value, "why": gate.why}
+            write.append(Event(type=EventType.GATE_SETTLED, change=change_id, actor=actor, at=at, data=data))
+            return _change_in(write.connection, change_id)
 
     # The journal
 
@@ -373,11 +399,11 @@ class Store:
     def renew_leases(
         self, change_id: str, ttl: timedelta, at: datetime, tokens: Mapping[str, int] | None = None
     ) -> tuple[str, ...]:
-        """Hold on to the leases that the change still has; return their resources."""
+        """Hold on to the leases that the change still has, never for a shorter time; return their resources."""
         with self._writing() as write:
             _require_current(write.connection, change_id, tokens)
             mine = leases.c.change == change_id
-            write.connection.execute(update(leases).where(mine).values(until=at + ttl))
+            _hold_until(write.connection, change_id, at + ttl)
             return tuple(write.connection.scalars(select(leases.c.resource).where(mine).order_by(leases.c.resource)))
 
     def give_leases_back(self, change_id: str, at: datetime, tokens: Mapping[str, int] | None = None) -> None:
@@ -483,21 +509,26 @@ class Store:
             elif seq > old:
                 write.connection.execute(update(cursors).where(cursors.c.name == name).values(seq=seq))
 
-    def chat_message(self, change_id: str, channel: str) -> ChatMessage | None:
-        """Return the parent message of a change in a channel, if it was posted."""
+    def chat_message(self, change_id: str, channel: str, gate: str = PLAN) -> ChatMessage | None:
+        """Return the parent message of a change in a channel, or the one of a second gate, if it was posted."""
         query = select(chat_messages.c.ts, chat_messages.c.digest)
-        query = query.where(chat_messages.c.change == change_id, chat_messages.c.channel == channel)
+        query = query.where(
+            chat_messages.c.change == change_id, chat_messages.c.channel == channel, chat_messages.c.gate == gate
+        )
         with self._database.reading() as connection:
             row = connection.execute(query).first()
             return ChatMessage(ts=row.ts, digest=row.digest) if row else None
 
-    def save_chat_message(self, change_id: str, channel: str, ts: str, digest: str) -> None:
-        """Note the parent message of a change, and what it shows."""
+    def save_chat_message(self, change_id: str, channel: str, ts: str, digest: str, gate: str = PLAN) -> None:
+        """Note the parent message of a change, or the one of a second gate, and what it shows."""
         with self._writing() as write:
             here = (chat_messages.c.change == change_id) & (chat_messages.c.channel == channel)
+            here &= chat_messages.c.gate == gate
             values = {"ts": ts, "digest": digest}
             if not write.connection.execute(update(chat_messages).where(here).values(**values)).rowcount:
-                write.connection.execute(insert(chat_messages).values(change=change_id, channel=channel, **values))
+                write.connection.execute(
+                    insert(chat_messages).values(change=change_id, channel=channel, gate=gate, **values)
+                )
 
     def inbox_put(self, key: str, payload: dict[str, Any], at: datetime) -> bool:
         """Keep what came in until it is dealt with; False when it came before."""
@@ -619,10 +650,10 @@ def _change_in(connection: Connection, change_id: str) -> Change:
             hint=f"The newest is {newest}; `passgate list` shows them." if newest else "No change was requested yet.",
             subject=change_id,
         )
-    return _change(row)
+    return _change(row, gates.of_changes(connection, [change_id]).get(change_id, ()))
 
 
-def _change(row: Row[Any]) -> Change:
+def _change(row: Row[Any], come_to: tuple[Gate, ...]) -> Change:
     return Change(
         id=row.id,
         runbook=row.runbook,
@@ -640,7 +671,13 @@ def _change(row: Row[Any]) -> Change:
         flow_run=row.flow_run,
         ended_at=row.ended_at,
         outcome=row.outcome,
+        gates=come_to,
     )
+
+
+def _hold_until(connection: Connection, change_id: str, until: datetime) -> None:
+    shorter = (leases.c.change == change_id) & (leases.c.until < until)
+    connection.execute(update(leases).where(shorter).values(until=until))
 
 
 def _require_current(connection: Connection, change_id: str, tokens: Mapping[str, int] | None) -> None:
@@ -694,10 +731,7 @@ def _planned(plan: Plan, terms: Terms, approve_by: datetime | None) -> dict[str,
         "target": plan.target,
         "risk": plan.risk.value,
         "impact": list(plan.impact),
-        "steps": [
-            step.model_dump(mode="json", include={"index", "kind", "title", "needed", "before", "after", "impact"})
-            for step in plan.steps
-        ],
+        "steps": [step.model_dump(mode="json", include=_SAID_OF_STEPS) for step in plan.steps],
         "warnings": [f"{check.code}: {check.saw}" for check in plan.warnings],
         "terms": terms.model_dump(mode="json"),
         "approve_by": time_text(approve_by) if approve_by else None,

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a database that says so needs none."""
 
 
@@ -89,11 +89,26 @@ decisions = Table(
     metadata,
     Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
     Column("digest", String(80), primary_key=True),
+    Column("gate", String(64), primary_key=True),
     Column("person", String(64), primary_key=True),
     Column("door", String(16), nullable=False),
     Column("verdict", String(16), nullable=False),
     Column("reason", Words, nullable=False),
     Column("at", Utc, nullable=False),
+)
+
+# Second gates that a change has come to. A gate that was settled keeps its row: it is how a woken run knows.
+gates = Table(
+    "gates",
+    metadata,
+    Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("step", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("opened_at", Utc, nullable=False),
+    Column("approve_by", Utc, nullable=False),
+    Column("settled_at", Utc),
+    Column("why", Words, nullable=False),
 )
 
 # A lease that was given back keeps its row, so that its fencing token only ever rises.
@@ -111,6 +126,7 @@ chat_messages = Table(
     metadata,
     Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
     Column("channel", String(64), primary_key=True),
+    Column("gate", String(64), primary_key=True),
     Column("ts", String(64), nullable=False),
     Column("digest", String(80), nullable=False),
 )
