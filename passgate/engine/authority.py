@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from passgate.errors import NotAuthorizedError, PassgateError
-from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
+from passgate.model.change import Actor, Change, Door, Event, EventType, GateState, State, StepState
+from passgate.model.decision import PLAN
 from passgate.policy.votes import Outcome, tally
 from passgate.store.store import Store
 
@@ -21,8 +22,8 @@ class Warrant:
     """Hold what one step of one change may rest on; calling it checks all of it anew.
 
     `tokens` are the fencing tokens of the leases that this run took; `sent` collects the steps that were let through.
-    `undoing` is set while steps are taken back: that needs the same decisions, plan and leases, but no open time
-    window, for what was begun must be able to end.
+    `undoing` is set while steps are taken back: that needs the same decisions on the plan, and leases, but no open time
+    window and no second gate, for what was begun must be able to end.
     """
 
     store: Store
@@ -62,19 +63,53 @@ class Warrant:
     def _terms_refuse(self, change: Change, now: datetime) -> str | None:
         if change.terms is None or change.digest is None:
             return f"{change.id} has no terms"
+        gates = () if self.undoing else self._gates(change)
+        for gate in (PLAN, *gates):
+            if why := self._gate_refuses(change, gate, now):
+                return why
+        until = _good_until(change, gates)
+        if not self.undoing and until is not None and now >= until:
+            return f"the approval of {change.id} was good until {until:%Y-%m-%d %H:%M} UTC"
+        return None
+
+    def _gate_refuses(self, change: Change, name: str, now: datetime) -> str | None:
+        """Count the votes at one gate anew: its row alone, which says that it was passed, is worth nothing."""
+        if change.terms is None or change.digest is None:
+            return f"{change.id} has no terms"
+        at = change.gate(name)
+        if name != PLAN and (at is None or at.state is not GateState.PASSED):
+            return f"the gate {name} of {change.id} was not passed"
         verdict = tally(
             change.terms,
             self.store.decisions(change.id),
             digest=change.digest,
             requester=change.requester.person,
             now=now,
-            approve_by=change.approve_by,
+            approve_by=at.approve_by if at else change.approve_by,
+            gate=name,
         )
         if verdict.outcome is not Outcome.APPROVED:
-            return f"{change.id} is not approved: {'; '.join(verdict.reasons)}"
-        if not self.undoing and change.execute_by is not None and now >= change.execute_by:
-            return f"the approval of {change.id} was good until {change.execute_by:%Y-%m-%d %H:%M} UTC"
+            where = "" if name == PLAN else f" at the gate {name}"
+            return f"{change.id} is not approved{where}: {'; '.join(verdict.reasons)}"
         return None
+
+    def _gates(self, change: Change) -> tuple[str, ...]:
+        """Return the gates that policy has terms for before this step: its own, and those of earlier steps.
+
+        The gate of a step that turned out to have nothing to do was never opened.
+        """
+        states = {entry.index: entry.state for entry in self.store.journal(change.id)}
+        return tuple(
+            dict.fromkeys(
+                step.gate
+                for step in (change.plan.steps if change.plan else ())
+                if step.gate
+                and step.index <= self.step
+                and change.terms
+                and step.gate in change.terms.gates
+                and (step.index == self.step or states.get(step.index) is not StepState.NOT_NEEDED)
+            )
+        )
 
     def _journal_refuses(self) -> str | None:
         entry = next((one for one in self.store.journal(self.change) if one.index == self.step), None)
@@ -90,6 +125,15 @@ class Warrant:
     def _holds(self, resource: str, now: datetime) -> bool:
         token = self.tokens.get(resource)
         return token is not None and self.store.lease_holds(self.change, resource, token, now)
+
+
+def _good_until(change: Change, gates: Iterable[str]) -> datetime | None:
+    """Return until when steps may be begun: an approval at a second gate is as fresh as one of the plan."""
+    within = change.terms.execute_within if change.terms else None
+    if change.execute_by is None or within is None:
+        return change.execute_by
+    settled = [gate.settled_at for name in gates if (gate := change.gate(name)) and gate.settled_at]
+    return max([change.execute_by, *(at + within for at in settled)])
 
 
 def words(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
@@ -101,10 +102,15 @@ class PrefectBell:
 
     async def _until_asleep(self, change: Change, run_id: UUID) -> None:
         """Wait a moment for a run that is about to suspend: it read the decisions before the one that rings now."""
-        tries = 0 if change.state is State.APPLYING else FALLING_ASLEEP
+        tries = 0 if change.state is State.APPLYING and not self._was_at_a_gate(change) else FALLING_ASLEEP
         while self._in_hand(run_id) and tries > 0:
             tries -= 1
             await asyncio.sleep(LOOK_EVERY)
+
+    def _was_at_a_gate(self, change: Change) -> bool:
+        """Say whether a second gate was settled just now: its run may still be on the way to sleep there."""
+        settled = max((gate.settled_at for gate in change.gates if gate.settled_at), default=None)
+        return settled is not None and self._runtime.clock() - settled < timedelta(seconds=FALLING_ASLEEP * LOOK_EVERY)
 
     async def _wake(self, change: Change, run_id: UUID) -> None:
         client = self._open()

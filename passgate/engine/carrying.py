@@ -11,6 +11,7 @@ from typing import Any
 
 from passgate.engine import tables
 from passgate.engine.authority import ENGINE, Warrant, words
+from passgate.engine.gate import stopped_at
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Confirmation, NoUndo, Remedy, Saw, Step, Systems
 from passgate.errors import InputError, PassgateError, RecordError, RefusedError, SupersededError, UnconfirmedError
@@ -84,7 +85,7 @@ class Carrying:
                 log.exception("step %s of %s failed", planned.index + 1, self.change)
             self._record_failure(planned, self._after_failure(planned, again=again), number, error, attempt)
             raise
-        kind = EventType.GUEST_PROOF if self._step(planned).in_guest else EventType.STEP_OUTCOME
+        kind = EventType.GUEST_PROOF if self.step_of(planned).in_guest else EventType.STEP_OUTCOME
         data: dict[str, Any] = {"facts": seen.facts}
         table = tables.cleaned(seen.table) if seen.table else None
         if table is not None:
@@ -98,7 +99,7 @@ class Carrying:
 
         A remedy that was begun is ended like any step. Raises what made it impossible to look, as a failed attempt.
         """
-        step, entry = self._step(planned), self._entry(planned.index)
+        step, entry = self.step_of(planned), self._entry(planned.index)
         if not isinstance(step, Remedy) or entry.state is not StepState.PENDING or planned.index in self.called_for:
             return entry.state not in _OVER
         try:
@@ -110,9 +111,12 @@ class Carrying:
             state = StepState.PENDING if again else StepState.REFUSED
             self._record_failure(planned, state, str(entry.attempts + 1), error, attempt)
             raise
-        if seen.saw is Saw.YES:
+        known = self.runtime.store.change(self.change).terms
+        offered = not planned.gate or (known is not None and planned.gate in known.gates)
+        if seen.saw is Saw.YES or not offered:
+            said = seen.words if offered or seen.saw is Saw.YES else f"policy offers no {planned.gate}; {seen.words}"
             data = {"facts": seen.facts}
-            self._record(planned, StepState.NOT_NEEDED, EventType.STEP_OUTCOME, saw=seen.words, data=data)
+            self._record(planned, StepState.NOT_NEEDED, EventType.STEP_OUTCOME, saw=said, data=data)
             return False
         self.called_for.add(planned.index)
         return True
@@ -144,7 +148,7 @@ class Carrying:
             if self._entry(planned.index).state is StepState.INTENT:
                 continue  # it may have gone out and undone what was before it; it looks for itself before it acts
             try:
-                seen = await self._still_there(self._step(planned), self._systems(planned.index))
+                seen = await self._still_there(self.step_of(planned), self._systems(planned.index))
             except (InputError, RefusedError) as error:
                 seen = words(error)
             if seen != Saw.YES:
@@ -164,6 +168,8 @@ class Carrying:
 
     def why_on_the_way_back(self) -> str | None:
         """Return why a former process was on its way back, if one was; the change goes on with that."""
+        if why := stopped_at(self.runtime.store.change(self.change)):
+            return why
         journal = self.runtime.store.journal(self.change)
         back = [entry for entry in journal if entry.state in _ON_THE_WAY_BACK]
         given_back = {planned.index for planned, _, _ in self._temporary()}
@@ -240,7 +246,7 @@ class Carrying:
 
     def _undo(self, planned: PlannedStep) -> Step | NoUndo:
         try:
-            return self._step(planned).undo()
+            return self.step_of(planned).undo()
         except PassgateError as error:
             return NoUndo(words(error))
 
@@ -250,7 +256,7 @@ class Carrying:
         The closer is the later step of the plan that is equal to the undo.
         """
         for planned in reversed(self.plan.todo):
-            if not planned.mutates or not self._step(planned).temporary:
+            if not planned.mutates or not self.step_of(planned).temporary:
                 continue
             undo = self._undo(planned)
             if isinstance(undo, NoUndo):
@@ -268,7 +274,7 @@ class Carrying:
             if attempt:
                 await asyncio.sleep(self.runtime.config.service.retry_delays[0])
             try:
-                there = self._step(planned).temporary and await self._is_there(undo, systems)
+                there = self.step_of(planned).temporary and await self._is_there(undo, systems)
                 if not there:
                     await self.runtime.estate.in_thread(undo.apply, systems)
                 seen = await self._confirmed(undo, systems)
@@ -287,7 +293,7 @@ class Carrying:
         self._record(planned, StepState.UNKNOWN, EventType.UNDO_OUTCOME, error=why, data=data)
 
     async def _do(self, planned: PlannedStep, *, interrupted: bool) -> Confirmation:
-        step = self._step(planned)
+        step = self.step_of(planned)
         systems = self._systems(planned.index)
         if interrupted and (seen := await self._is_there(step, systems)):
             return seen
@@ -334,7 +340,17 @@ class Carrying:
             await asyncio.sleep(pause)
             pause = min(pause * 2, step.look_every.total_seconds())
 
-    def _step(self, planned: PlannedStep) -> Step:
+    def is_over(self, planned: PlannedStep) -> bool:
+        """Say whether nothing is left to do for a step."""
+        return self._entry(planned.index).state in _OVER
+
+    def refuse(self, planned: PlannedStep, why: str) -> None:
+        """Record that a step is not begun, and why; the journal keeps the reason for whoever goes on."""
+        data = {"why": why, "next_in": ""}
+        self._record(planned, StepState.REFUSED, EventType.STEP_ATTEMPT_FAILED, error=why, data=data)
+
+    def step_of(self, planned: PlannedStep) -> Step:
+        """Make the step that was planned."""
         return self.runtime.catalogue.step(planned.kind, planned.fields)
 
     def _systems(self, index: int, *, undoing: bool = False) -> Systems:

@@ -45,7 +45,8 @@ class Clockwork:
         store = self._runtime.store
         for change in store.changes(OPEN, limit=10_000):
             settled = settle(self._runtime, change)
-            if settled.state is not State.WAITING or settled.flow_run is None:
+            sleeps = settled.state is State.WAITING or settled.open_gate is not None
+            if not sleeps or settled.flow_run is None:
                 await self._wake(settled)
         for change in store.changes(ENDED, limit=RECENT):
             if change.id not in self._closed:

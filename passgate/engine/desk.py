@@ -16,13 +16,13 @@ from passgate.engine.filing import asked, file_change, previewed
 from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Runbook
-from passgate.errors import ConflictError, InputError, PassgateError, UnknownNameError
+from passgate.errors import ConflictError, InputError, PassgateError, PolicyError, UnknownNameError
 from passgate.model.census import Census, take_census
-from passgate.model.change import Actor, Change, JournalEntry, RecordedEvent, State
-from passgate.model.decision import Decision, Terms, Verdict
+from passgate.model.change import Actor, Change, GateState, JournalEntry, RecordedEvent, State
+from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.inventory import Host
 from passgate.model.plan import Plan
-from passgate.policy.votes import may_vote
+from passgate.policy.votes import may_approve_plan, may_vote
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,23 @@ class Bell(Protocol):
 
     async def ring(self, change: Change) -> None:
         """Wake the change's run."""
+
+
+def _waits_at(change: Change, gate: str) -> bool:
+    """Say whether the change waits for decisions at that gate now."""
+    if gate == PLAN:
+        return change.state is State.WAITING
+    return change.open_gate is not None and change.open_gate.name == gate
+
+
+def _nothing_to_decide(change: Change, gate: str) -> ConflictError:
+    hint = f"See what became of it: `passgate show {change.id}`."
+    if at := change.open_gate:
+        hint = f"It waits at the gate {at.name}: to decide there, name that gate (`--gate {at.name}`)."
+    what = "its plan" if gate == PLAN else f"the gate {gate}"
+    return ConflictError(
+        f"{change.id} is {change.state}; there is nothing to decide on {what} any more.", hint=hint, subject=change.id
+    )
 
 
 @dataclass(frozen=True)
@@ -83,38 +100,52 @@ class Desk:
         return change
 
     async def decide(
-        self, change_id: str, actor: Actor, verdict: Verdict, reason: str = "", digest: str | None = None
+        self,
+        change_id: str,
+        actor: Actor,
+        verdict: Verdict,
+        reason: str = "",
+        digest: str | None = None,
+        *,
+        gate: str = PLAN,
     ) -> Change:
-        """Record one person's decision on the plan as it stands, and wake the run if that settles it."""
-        change = self.runtime.store.change(change_id)
-        if change.state is not State.WAITING or change.terms is None or change.digest is None:
-            raise ConflictError(
-                f"{change_id} is {change.state}; there is nothing to decide any more.",
-                hint=f"See what became of it: `passgate show {change_id}`.",
-                subject=change_id,
-            )
+        """Record one person's decision on the plan as it stands, and wake the run if that settles it.
+
+        `gate` says at which gate: before the first step, or at the second gate that the change has come to.
+        """
+        store, people = self.runtime.store, self.runtime.config.people
+        change = store.change(change_id)
+        if not _waits_at(change, gate) or change.terms is None or change.digest is None:
+            raise _nothing_to_decide(change, gate)
         if verdict is Verdict.DENY and not reason.strip():
             raise InputError("A denial needs a reason.", hint="Say in a sentence why, for who asked.", subject="reason")
-        may_vote(change.terms, self.runtime.config.people, actor.person, change.requester.person)
+        so_far = store.decisions(change_id)
+        may_vote(change.terms, people, actor.person, change.requester.person, gate, change.digest, so_far)
+        if gate == PLAN and verdict is Verdict.APPROVE:
+            may_approve_plan(change.terms, actor.person, change.digest, so_far)
         change = settle(self.runtime, change)
-        if change.state is State.WAITING:
+        if _waits_at(change, gate):
             decision = Decision(
                 change=change_id,
                 digest=digest or change.digest or "",
+                gate=gate,
                 person=actor.person,
                 door=actor.door.value,
                 verdict=verdict,
                 reason=reason.strip(),
                 at=self.runtime.clock(),
             )
-            self.runtime.store.decide(decision, actor)
+            store.decide(decision, actor)
             change = settle(self.runtime, change)
-        if change.state is not State.WAITING:
+        if not _waits_at(change, gate):
             self._in_background(self._bell.ring(change), change)
         return change
 
     async def withdraw(self, change_id: str, actor: Actor, reason: str) -> Change:
-        """Take a change back before its first step. Only who asked may."""
+        """Take a change back before its first step, or at a second gate. Only who asked may.
+
+        At a second gate it counts as a denial: what was done is taken back, as policy says for a failed step.
+        """
         change = self.runtime.store.change(change_id)
         if change.requester.person != actor.person:
             raise InputError(
@@ -123,8 +154,13 @@ class Desk:
                 subject=change_id,
             )
         now = self.runtime.clock()
-        said = f"withdrawn by {actor.person}" + (f": {reason}" if reason else "")
-        change = self.runtime.store.move(change_id, State.WITHDRAWN, actor, reason or "withdrawn", now, outcome=said)
+        said = f"withdrawn by {actor.person}" + (f": {reason.rstrip('.')}" if reason else "")
+        if gate := change.open_gate:
+            shut = gate.model_copy(update={"state": GateState.WITHDRAWN, "why": said})
+            change = self.runtime.store.settle_gate(change_id, shut, actor, now)
+        else:
+            why = reason or "withdrawn"
+            change = self.runtime.store.move(change_id, State.WITHDRAWN, actor, why, now, outcome=said)
         self._in_background(self._bell.ring(change), change)
         return change
 
@@ -135,6 +171,25 @@ class Desk:
     async def changes(self, states: tuple[State, ...] = (), limit: int = 50) -> tuple[Change, ...]:
         """Return the newest changes."""
         return self.runtime.store.changes(states, limit)
+
+    async def waiting_for(self, person: str) -> tuple[Change, ...]:
+        """Return the changes that wait for that person's decision now, the newest first."""
+        waiting = self.runtime.store.changes((State.WAITING, State.APPLYING), limit=10_000)
+        return tuple(change for change in waiting if self._waits_for(change, person))
+
+    def _waits_for(self, change: Change, person: str) -> bool:
+        gate = change.open_gate.name if change.open_gate else PLAN
+        if not _waits_at(change, gate) or change.terms is None or change.digest is None:
+            return False
+        decisions = self.runtime.store.decisions(change.id)
+        if any((one.person, one.gate, one.digest) == (person, gate, change.digest) for one in decisions):
+            return False
+        people, requester = self.runtime.config.people, change.requester.person
+        try:
+            may_vote(change.terms, people, person, requester, gate, change.digest, decisions)
+        except PolicyError:
+            return False
+        return True
 
     async def journal(self, change_id: str) -> tuple[JournalEntry, ...]:
         """Return the state of each step."""

@@ -40,7 +40,14 @@ async def previewed(runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Ac
     plan = make_plan(runbook, ask, await runtime.estate.read_for(runbook, ask))
     config = runtime.config
     terms = choose(
-        config.policy, config.people, runbook=runbook.slug, risk=runbook.risk, vms=ask.vms(), requester=actor.person
+        config.policy,
+        config.people,
+        runbook=runbook.slug,
+        risk=runbook.risk,
+        vms=ask.vms(),
+        requester=actor.person,
+        warnings=[check.code for check in plan.warnings],
+        gates=plan.gates,
     )
     return plan, terms
 

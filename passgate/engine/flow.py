@@ -29,10 +29,19 @@ from passgate.engine.beginning import LEASE, begin, hold_up, last_hold_up
 from passgate.engine.carrying import Attempt, Carrying
 from passgate.engine.ending import end, evidence_file, write_evidence
 from passgate.engine.filing import file_change
-from passgate.engine.gate import settle
+from passgate.engine.gate import settle, stopped_at
 from passgate.engine.runtime import Runtime, current
+from passgate.engine.second_gate import come_to, has_just_passed, rest_is_as_approved
 from passgate.engine.steps import Ask, Runbook
-from passgate.errors import ConflictError, InputError, PassgateError, RecordError, SupersededError, WorldError
+from passgate.errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    PassgateError,
+    RecordError,
+    SupersededError,
+    WorldError,
+)
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
 from passgate.model.plan import Plan, PlannedStep
 from passgate.model.table import Table
@@ -133,16 +142,15 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
     return change
 
 
-def _told_of_waking(runtime: Runtime, change: Change, run: str) -> None:
-    data = {"flow_run": run, "state": change.state.value}
+def _told_of_waking(runtime: Runtime, change: Change, run: str, why: str = "") -> None:
+    data = {"flow_run": run, "state": change.state.value, **({"why": why} if why else {})}
     runtime.store.append(Event(type=EventType.RESUMED, change=change.id, actor=ENGINE, at=runtime.clock(), data=data))
 
 
 async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
     """Return once the change is approved, is being applied, or has ended; suspend the run until then.
 
-    Each gate of the same run needs a key of its own, and Prefect lets a key pass that it has seen: a wake-up without a
-    decision therefore goes back to sleep under the next one (reference Prefect, 6).
+    A change that is being applied may wait at a second gate; it sleeps on until that is settled, and touches nothing.
     """
     for ring in count():
         change = settle(runtime, change)
@@ -150,11 +158,20 @@ async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
             taken = await begin(runtime, change)
             if taken is not None:
                 return taken
-        elif change.state is not State.WAITING:
+        elif change.open_gate is None and change.state is not State.WAITING:
             return change
-        suspended: Any = suspend_flow_run(key=f"{change.digest}:{ring}", timeout=None)
-        await suspended
+        await _asleep(change, f"{change.open_gate.name}:{ring}" if change.open_gate else f"{ring}")
     return change
+
+
+async def _asleep(change: Change, key: str) -> None:
+    """Suspend the run: no process waits.
+
+    Each pause of the same run needs a key of its own, and Prefect lets a key pass that it has seen: a wake-up without a
+    decision therefore goes back to sleep under the next one (reference Prefect, 6).
+    """
+    suspended: Any = suspend_flow_run(key=f"{change.digest}:{key}", timeout=None)
+    await suspended
 
 
 async def _carry_out(runtime: Runtime, change: Change) -> Change:
@@ -168,7 +185,9 @@ async def _carry_out(runtime: Runtime, change: Change) -> Change:
         failed = carrying.why_on_the_way_back()
         if any(entry.state is not StepState.PENDING for entry in runtime.store.journal(change.id)):
             failed = failed or await _looked_anew(runtime, change, carrying)
-            _told_of_waking(runtime, change, change.flow_run or "")
+            passed = has_just_passed(change, carrying)
+            why = f"the gate {passed.name} was passed ({passed.why})" if passed else failed or ""
+            _told_of_waking(runtime, change, change.flow_run or "", why)
         failed = failed or await _forward(runtime, carrying)
         failed = failed or await carrying.give_back()
         if failed is not None:
@@ -186,8 +205,7 @@ async def _leases(runtime: Runtime, change: Change, plan: Plan) -> dict[str, int
             return runtime.store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
         except ConflictError as error:
             hold_up(runtime, change, error)
-        suspended: Any = suspend_flow_run(key=f"{change.digest}:lease:{ring}", timeout=None)
-        await suspended
+        await _asleep(change, f"lease:{ring}")
         ring += 1
 
 
@@ -199,15 +217,45 @@ async def _looked_anew(runtime: Runtime, change: Change, carrying: Carrying) -> 
             return await carrying.lost()
         except WorldError as error:
             hold_up(runtime, change, error)
-        suspended: Any = suspend_flow_run(key=f"{change.digest}:look:{ring}", timeout=None)
-        await suspended
+        await _asleep(change, f"look:{ring}")
         ring += 1
+
+
+async def _second_gate(runtime: Runtime, carrying: Carrying, planned: PlannedStep) -> str | None:
+    """Return once a step may be begun; or why the change can't go on. Until its gate is settled the run is suspended.
+
+    Waking starts this run's code anew, with new leases: it comes by here again.
+    """
+    gate = await come_to(carrying, planned)
+    if gate is None:
+        return None
+    change = await _pass_the_gate(runtime, runtime.store.change(carrying.change))
+    if why := stopped_at(change):
+        return why
+    for ring in count():
+        try:
+            as_approved = await rest_is_as_approved(carrying, change, planned)
+        except (ConfigError, WorldError) as error:
+            hold_up(runtime, change, error)
+        else:
+            return None if as_approved else _refused(runtime, planned, change)
+        await _asleep(change, f"{gate.name}:rest:{ring}")
+    return None
+
+
+def _refused(runtime: Runtime, planned: PlannedStep, change: Change) -> str:
+    entry = next(one for one in runtime.store.journal(change.id) if one.index == planned.index)
+    return f"{planned.title}: {entry.error}."
 
 
 async def _forward(runtime: Runtime, carrying: Carrying) -> str | None:
     """Do the steps in order, each as a Prefect task run named in plain words. Return why it can't go on, if so."""
     for planned in carrying.plan.steps:
+        if carrying.is_over(planned):
+            continue
         try:
+            if why := await _second_gate(runtime, carrying, planned):
+                return why
             await _task_of(runtime, carrying, planned)()
         except (RecordError, SupersededError):
             raise

@@ -1,15 +1,20 @@
-"""Move a change on when its decisions or its clocks settle it. Safe to call at any time, from any process."""
+"""Move a change on when its decisions or its clocks settle it. Safe to call at any time, from any process.
+
+The gate before the first step is a state of the change. A second gate, right before a step such as a host reboot, is
+passed or not while the change is being applied; its decisions are its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 
 from passgate.engine.authority import ENGINE
 from passgate.engine.runtime import Runtime
 from passgate.errors import ConflictError
-from passgate.model.change import Change, State
-from passgate.model.decision import Terms, Verdict
+from passgate.model.change import Change, Gate, GateState, State
+from passgate.model.decision import PLAN, Decision, GateTerms, Terms, Verdict
 from passgate.policy.votes import Outcome, tally
 
 FILING_TAKES = timedelta(minutes=1)
@@ -34,9 +39,18 @@ def open_gate(runtime: Runtime, change: Change) -> Change:
     return runtime.store.move(change.id, State.WAITING, ENGINE, needs(terms), runtime.clock())
 
 
-def needs(terms: Terms) -> str:
+def needs(terms: Terms | GateTerms) -> str:
     """Say in words what a change waits for."""
-    return f"needs {terms.approvals} approval{'s' if terms.approvals != 1 else ''} from {' or '.join(terms.groups)}"
+    others = ", not from who approved the plan" if isinstance(terms, GateTerms) and terms.others else ""
+    count = f"{terms.approvals} approval{'s' if terms.approvals != 1 else ''}"
+    return f"needs {count} from {' or '.join(terms.groups)}{others}"
+
+
+def stopped_at(change: Change) -> str | None:
+    """Say at which second gate the change may go no further, who said so and why; None while it may."""
+    shut = {GateState.DENIED, GateState.EXPIRED, GateState.WITHDRAWN}
+    gate = next((one for one in change.gates if one.state in shut), None)
+    return f"The gate {gate.name} before step {gate.step + 1} was not passed: {gate.why}." if gate else None
 
 
 def _settle(runtime: Runtime, change: Change) -> None:
@@ -48,6 +62,8 @@ def _settle(runtime: Runtime, change: Change) -> None:
             open_gate(runtime, change)
         case State.WAITING:
             _count(runtime, change)
+        case State.APPLYING if change.open_gate is not None:
+            _count_second(runtime, change, change.open_gate)
         case State.APPROVED if change.execute_by and runtime.clock() >= change.execute_by:
             said = f"approved, but not begun by {change.execute_by:%Y-%m-%d %H:%M} UTC"
             runtime.store.move(change.id, State.EXPIRED, ENGINE, said, runtime.clock(), outcome=said)
@@ -73,13 +89,43 @@ def _count(runtime: Runtime, change: Change) -> None:
         case Outcome.APPROVED:
             _approve(runtime, change, why)
         case Outcome.DENIED:
-            reasons = [one.reason for one in decisions if one.verdict is Verdict.DENY and one.reason]
-            said = ": ".join(filter(None, (why, "; ".join(reasons))))
-            store.move(change.id, State.DENIED, ENGINE, why, now, outcome=said)
+            store.move(change.id, State.DENIED, ENGINE, why, now, outcome=_with_reasons(why, decisions, PLAN))
         case Outcome.EXPIRED:
             store.move(change.id, State.EXPIRED, ENGINE, why, now, outcome=f"nobody settled it in time: {why}")
         case Outcome.WAITING:
             pass
+
+
+def _count_second(runtime: Runtime, change: Change, gate: Gate) -> None:
+    if change.terms is None or change.digest is None:
+        return
+    store, now = runtime.store, runtime.clock()
+    decisions = store.decisions(change.id)
+    verdict = tally(
+        change.terms,
+        decisions,
+        digest=change.digest,
+        requester=change.requester.person,
+        now=now,
+        approve_by=gate.approve_by,
+        gate=gate.name,
+    )
+    state = {
+        Outcome.APPROVED: GateState.PASSED,
+        Outcome.DENIED: GateState.DENIED,
+        Outcome.EXPIRED: GateState.EXPIRED,
+    }.get(verdict.outcome)
+    if state is None:
+        return
+    why = _with_reasons(verdict.reasons[0], decisions, gate.name)
+    if state is GateState.EXPIRED:
+        why = f"nobody settled it in time: {why}"
+    store.settle_gate(change.id, gate.model_copy(update={"state": state, "why": why}), ENGINE, now)
+
+
+def _with_reasons(why: str, decisions: Iterable[Decision], gate: str) -> str:
+    said = [one.reason.rstrip(".") for one in decisions if one.gate == gate and one.verdict is Verdict.DENY]
+    return ": ".join(filter(None, (why, "; ".join(filter(None, said)))))
 
 
 def _approve(runtime: Runtime, change: Change, why: str) -> Change:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from passgate.engine.steps import Ask, Check, NoUndo, Runbook, Step
+from passgate.engine.steps import Ask, Check, Effect, NoUndo, Runbook, Step
 from passgate.errors import CheckFailedError
 from passgate.model.inventory import Inventory
 from passgate.model.plan import CheckResult, Plan, PlannedStep
@@ -29,22 +29,7 @@ def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
             continue
         effect = item.effect(paper)
         paper = effect.then
-        undo = item.undo()
-        steps.append(
-            PlannedStep(
-                index=len(steps),
-                kind=item.kind(),
-                fields=item.fields(),
-                title=item.title,
-                needed=effect.needed,
-                mutates=item.mutates,
-                before=effect.before,
-                after=effect.after,
-                impact=effect.impact if effect.needed else "",
-                undo=undo.words if isinstance(undo, NoUndo) else undo.title,
-                gate=item.gate if effect.needed else "",
-            )
-        )
+        steps.append(_planned(len(steps), item, effect))
         if effect.needed and item.mutates:
             resources += resources_of(item)
     return Plan(
@@ -57,6 +42,41 @@ def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
         steps=tuple(steps),
         impact=_unique(step.impact for step in steps if step.impact),
     )
+
+
+def _planned(index: int, step: Step, effect: Effect) -> PlannedStep:
+    undo = step.undo()
+    return PlannedStep(
+        index=index,
+        kind=step.kind(),
+        fields=step.fields(),
+        title=step.title,
+        needed=effect.needed,
+        mutates=step.mutates,
+        before=effect.before,
+        after=effect.after,
+        impact=effect.impact if effect.needed else "",
+        undo=undo.words if isinstance(undo, NoUndo) else undo.title,
+        gate=step.gate if effect.needed else "",
+    )
+
+
+def rest_differs(
+    approved: Plan, first: int, step_of: Callable[[PlannedStep], Step], site: Inventory
+) -> tuple[str, ...]:
+    """Say in words how the steps from `first` on would differ from what was approved, were they planned now.
+
+    Each sees what the ones before it would leave, as when the plan was made; `site` is a fresh reading.
+    """
+    paper = site
+    said: list[str] = []
+    for planned in approved.steps[first:]:
+        step = step_of(planned)
+        effect = step.effect(paper)
+        paper = effect.then
+        now = _planned(planned.index, step, effect)
+        said += [f"step {planned.index + 1}, {planned.title}: {one}" for one in _changed(planned, now)]
+    return tuple(said)
 
 
 def refuse_stops(plan: Plan) -> None:

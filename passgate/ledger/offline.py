@@ -34,6 +34,9 @@ FIXED = {
     "manifest.json", "plan.json", "plan.txt", "policy.json", "decisions.json", "steps.jsonl", "events.jsonl",
     "checkpoint.txt", "anchors.txt", "verify.py",
 }  # fmt: skip
+_UNBEGUN = frozenset({"not needed", "refused", "pending"})
+"""States of a step that may be recorded without an intent: nothing was sent."""
+
 CLOCK_SLACK = timedelta(minutes=2)
 """How far the clocks of two writers may be apart before the order of their times is a finding."""
 
@@ -69,6 +72,10 @@ class Evidence:
     approved_by: tuple[str, ...]
     denied_by: tuple[str, ...]
     pre_authorised: str
+    gates: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...]
+    """Each second gate that was come to: its name, how it was settled, who approved and who denied there."""
+    overrides: tuple[str, ...]
+    """Codes of the warnings that those who approved the plan overrode."""
     end: str
     ended_at: str
     events: int
@@ -81,13 +88,22 @@ class Evidence:
         if self.pre_authorised:
             heard.append(f"allowed beforehand by the policy {self.pre_authorised!r}")
         agreed = ", ".join(heard) or "decided on by nobody"
+        agreed += f" (warnings overridden: {', '.join(self.overrides)})" if self.overrides else ""
         on = f", each on exactly the plan in plan.txt ({self.digest})" if self.digest else ", as no plan was made"
         return (
-            f"{self.change} ended as {self.end} at {self.ended_at}. It was {agreed}{on}. All {self.events} events of "
-            f"it are in the ledger {self.origin}, as that was when it held {self.tree_size} events and was signed "
-            "with the given key. Not proven: that what was recorded is true, and that the ledger was not replaced "
+            f"{self.change} ended as {self.end} at {self.ended_at}. It was {agreed}{on}. {self._at_gates}"
+            f"All {self.events} events of it are in the ledger {self.origin}, as that was when it held "
+            f"{self.tree_size} events and was signed with the given key. Not proven: that what was recorded is true, and that the ledger was not replaced "
             "since: `passgate ledger verify` with a copy from outside shows that."
         )
+
+    @property
+    def _at_gates(self) -> str:
+        said = []
+        for name, state, approved, denied in self.gates:
+            by = ", ".join([*(f"{one} (approved)" for one in approved), *(f"{one} (denied)" for one in denied)])
+            said.append(f"The gate {name} was {state}, decided on by {by or 'nobody'}. ")
+        return "".join(said)
 
     @property
     def _verdicts(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -253,6 +269,15 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @dataclass
+class _Gate:
+    """Hold what the events said of one second gate: its votes are its own."""
+
+    approve_by: str
+    state: str = "open"
+    votes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class _Told:
     """Hold what the events of one change said so far."""
 
@@ -263,6 +288,9 @@ class _Told:
     approve_by: str = ""
     execute_by: str = ""
     votes: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
+    """The second gate before each step, by the step's index, where policy has terms for it."""
+    gates: dict[str, _Gate] = field(default_factory=dict)
     last: str = "0"
 
 
@@ -302,30 +330,72 @@ class Story:
                 return f"a plan was put into a change that was {told.state}"
             told.state, told.digest, told.terms = "planned", data["digest"], data["terms"]
             told.approve_by = data.get("approve_by") or ""
-        elif kind == "decision.recorded":
-            return self._decision(event, told)
-        elif kind == "change.state":
-            return self._move(event, told)
-        elif kind in STEP_EVENTS:
-            return self._step(event, told)
-        return None
+            asked = told.terms.get("gates", {})
+            steps = data.get("steps") or ()
+            told.steps = {str(step["index"]): step["gate"] for step in steps if step.get("gate") in asked}
+        takes_in = {
+            "decision.recorded": self._decision,
+            "change.state": self._move,
+            "gate.opened": self._open_gate,
+            "gate.settled": self._settle_gate,
+            **dict.fromkeys(STEP_EVENTS, self._step),
+        }.get(kind)
+        return takes_in(event, told) if takes_in else None
 
     @staticmethod
     def _decision(event: dict[str, Any], told: _Told) -> str | None:
-        data, terms, votes = event["data"], told.terms, told.votes
-        person = data["person"]
+        data, terms, person = event["data"], told.terms, event["data"]["person"]
+        name, votes, approve_by, waits = data.get("gate", "plan"), told.votes, told.approve_by, {"planned", "waiting"}
+        barred: set[str] = set()
+        if name != "plan":
+            gate = told.gates.get(name)
+            if gate is None or gate.state != "open":
+                return f"{person} decided at the gate {name}, which was {gate.state if gate else 'never opened'}"
+            terms, votes, approve_by, waits = terms["gates"][name], gate.votes, gate.approve_by, {"applying"}
+            barred = {one for one, given in told.votes.items() if given == "approve"} if terms.get("others") else set()
         wrongs = (
-            (told.state not in {"planned", "waiting"}, f"decided while the change was {told.state}"),
+            (told.state not in waits, f"decided while the change was {told.state}"),
             (data["digest"] != told.digest, "decided on another plan than the one of this change"),
             (person == told.requester, "decided on a change of their own"),
             (person not in terms.get("voters", ()), "decided without being entitled to"),
+            (person in barred, f"decided at the gate {name}, which is for others than who approved the plan"),
             (person in votes, "decided twice"),
-            (bool(told.approve_by) and event["at"] > told.approve_by, f"decided too late, after {told.approve_by}"),
+            (bool(approve_by) and event["at"] > approve_by, f"decided too late, after {approve_by}"),
         )
         for is_wrong, what in wrongs:
             if is_wrong:
                 return f"{person} {what}"
         votes[person] = data["verdict"]
+        return None
+
+    @staticmethod
+    def _open_gate(event: dict[str, Any], told: _Told) -> str | None:
+        data, name = event["data"], event["data"]["gate"]
+        if told.state != "applying" or name in told.gates:
+            return f"the gate {name} was opened {'twice' if name in told.gates else f'while it was {told.state}'}"
+        if told.steps.get(data["step"]) != name or data["digest"] != told.digest:
+            return f"the gate {name} was opened, but the plan has no such gate before step {data['step']}"
+        told.gates[name] = _Gate(data["approve_by"])
+        return None
+
+    @staticmethod
+    def _settle_gate(event: dict[str, Any], told: _Told) -> str | None:
+        name, state = event["data"]["gate"], event["data"]["state"]
+        gate = told.gates.get(name)
+        if gate is None or gate.state != "open" or told.state != "applying":
+            return f"the gate {name} was settled as {state}, but was {gate.state if gate else 'never opened'}"
+        asked, verdicts = told.terms["gates"][name], list(gate.votes.values())
+        denied = verdicts.count("deny") >= asked["denials"]
+        approved = verdicts.count("approve") >= asked["approvals"] and not denied
+        wrong = {
+            "passed": not approved,
+            "denied": not denied,
+            "expired": approved or denied or event["at"] < gate.approve_by,
+            "withdrawn": event["actor"]["person"] != told.requester,
+        }
+        if wrong.get(state, True):
+            return f"the gate {name} was settled as {state}, which its decisions ({', '.join(verdicts) or 'none'}) deny"
+        gate.state = state
         return None
 
     @staticmethod
@@ -354,13 +424,27 @@ class Story:
         if kind.endswith(".intent"):
             if told.state != "applying":
                 return f"a step was begun while the change was {told.state}: nobody had allowed it"
+            if kind == "step.intent" and (shut := _shut_gate(told, str(data.get("step", "")))):
+                return f"a step was begun behind the gate {shut}, which was not passed"
             self.open_intents[place] = (int(event["seq"]), str(data.get("title", "")))
-        elif place not in self.open_intents and data.get("state") != "not needed" and data.get("undo") != "none":
+        elif place not in self.open_intents and data.get("state") not in _UNBEGUN and data.get("undo") != "none":
             return "a step has an outcome, but nobody said before that it would be done"
-        elif data.get("state") != "intent":
+        else:
+            self._outcome(place, data, told)
+        return None
+
+    def _outcome(self, place: tuple[str, str, str], data: dict[str, Any], told: _Told) -> None:
+        if place[1] == "step" and data.get("state") == "not needed":
+            told.steps.pop(place[2], None)  # its gate is never come to
+        if data.get("state") != "intent":
             # A failed attempt that will be tried again leaves the intent open.
             self.open_intents.pop(place, None)
-        return None
+
+
+def _shut_gate(told: _Told, step: str) -> str | None:
+    """Return a gate before this step or an earlier one that was not passed."""
+    before = [name for index, name in told.steps.items() if int(index) <= int(step)]
+    return next((name for name in before if name not in told.gates or told.gates[name].state != "passed"), None)
 
 
 # The evidence file.
@@ -491,6 +575,9 @@ def check(path: Path, key: str) -> Evidence:
         _require(
             all(plan.get(key) == said.get(key) for key in ("title", "risk")), "it is called otherwise than planned"
         )
+        warnings = [check["code"] for check in plan.get("checks", ()) if not check["met"]]
+        said_of = (event["data"].get("overrides", warnings) for event in events if event["type"] == "decision.recorded")
+        _require(all(codes == warnings for codes in said_of), "a decision overrides other warnings than it has")
         views = told_by(events) | {"plan.txt": plan_words(plan).encode()}
     for name, content in views.items():
         with _naming(name):
@@ -504,10 +591,7 @@ def check(path: Path, key: str) -> Evidence:
         _check_anchors(lines_of(files["anchors.txt"]), key, head, {event["seq"]: event["at"] for event in events})
     for name in sorted(set(files) - FIXED - set(proofs) - set(views) - set(tables)):
         raise BadEvidenceError(name, "nothing of this name belongs into an evidence file")
-    approved, denied = (
-        tuple(sorted(person for person, given in told.votes.items() if given == verdict))
-        for verdict in ("approve", "deny")
-    )
+    approved, denied = _by_verdict(told.votes)
     ended = next(event["at"] for event in reversed(events) if event["type"] == "change.state")
     policy = told.terms["policy"] if told.terms.get("pre_authorised") else ""
     return Evidence(
@@ -517,11 +601,21 @@ def check(path: Path, key: str) -> Evidence:
         approved_by=approved,
         denied_by=denied,
         pre_authorised=policy,
+        gates=tuple((name, gate.state, *_by_verdict(gate.votes)) for name, gate in told.gates.items()),
+        overrides=tuple(warnings) if approved else (),
         end=told.state,
         ended_at=ended,
         events=len(events),
         tree_size=head.size,
     )
+
+
+def _by_verdict(votes: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return who approved and who denied."""
+    approved, denied = (
+        tuple(sorted(person for person, given in votes.items() if given == verdict)) for verdict in ("approve", "deny")
+    )
+    return approved, denied
 
 
 @contextmanager

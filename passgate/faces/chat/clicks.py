@@ -21,7 +21,7 @@ from passgate.errors import InputError, NotAuthorizedError, PassgateError, Recor
 from passgate.faces.chat.render import APPROVE, DENY, DENY_MODAL, REASON_BLOCK, REASON_INPUT
 from passgate.faces.chat.text import safe
 from passgate.model.change import Actor, Change, Door
-from passgate.model.decision import Verdict
+from passgate.model.decision import PLAN, Verdict
 from passgate.model.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -39,7 +39,14 @@ class Desk(Protocol):
     """What clicks ask of the engine."""
 
     async def decide(
-        self, change_id: str, actor: Actor, verdict: Verdict, reason: str = "", digest: str | None = None
+        self,
+        change_id: str,
+        actor: Actor,
+        verdict: Verdict,
+        reason: str = "",
+        digest: str | None = None,
+        *,
+        gate: str = PLAN,
     ) -> Change:
         """Record a decision, or refuse it with a PassgateError."""
 
@@ -49,6 +56,7 @@ class Click(Frozen):
 
     change: str
     digest: str
+    gate: str = PLAN
     verdict: Verdict
     user: str
     team: str
@@ -59,29 +67,34 @@ class Click(Frozen):
     @property
     def key(self) -> str:
         """Return what makes this decision one, however often it is clicked or delivered (R23)."""
-        return f"{self.change}:{self.user}:{self.verdict}"
+        at = "" if self.gate == PLAN else f":{self.gate}"
+        return f"{self.change}{at}:{self.user}:{self.verdict}"
 
 
 class Seal:
-    """Make the values of our buttons, so that only a button made for this very change and plan speaks for it.
+    """Make the values of our buttons, so that only a button made for this very change, plan and gate speaks for it.
 
-    A value is `change:seal`. Numbers come again in a new home, and the bot token may stay; so the ledger's name and the
-    moment of filing are sealed too, lest an old message's button speak for the new change of that number.
+    A value is `change:seal`, at a second gate `change:gate:seal`. Numbers come again in a new home, and the bot token
+    may stay; so the ledger's name and the moment of filing are sealed too, lest an old message's button speak for the
+    new change of that number.
     """
 
     def __init__(self, secret: str, origin: str) -> None:
         self._key = hashlib.sha256(b"passgate button:" + secret.encode()).digest()
         self._origin = origin
 
-    def __call__(self, change: Change) -> str:
-        """Return the value for the change's buttons."""
-        words = "\n".join((self._origin, change.id, change.created_at.isoformat(), change.digest or ""))
+    def __call__(self, change: Change, gate: str = PLAN) -> str:
+        """Return the value for the change's buttons at that gate."""
+        at = () if gate == PLAN else (gate,)
+        words = "\n".join((self._origin, change.id, change.created_at.isoformat(), change.digest or "", *at))
         seal = hmac.new(self._key, words.encode(), hashlib.sha256).hexdigest()[:SEAL_PART]
-        return f"{change.id}:{seal}"
+        return ":".join((change.id, *at, seal))
 
-    def is_of(self, value: str, change: Change) -> bool:
-        """Say whether we made that value for this change with this plan."""
-        return hmac.compare_digest(self(change).encode(), value.encode())
+    def gate_of(self, value: str, change: Change) -> str | None:
+        """Return the gate that we made that value for, with this change and plan; None if we did not make it."""
+        _, _, rest = value.partition(":")
+        gate = rest.rpartition(":")[0] or PLAN
+        return gate if hmac.compare_digest(self(change, gate).encode(), value.encode()) else None
 
 
 class Clicks:
@@ -141,25 +154,28 @@ class Clicks:
             await self._came.wait()
 
     async def _approve(self, payload: dict[str, Any], value: str) -> Reply:
-        change = await self._sealed(value)
-        if change is None:
+        sealed = await self._sealed(value)
+        if sealed is None:
             return Reply(then=self._note_to(payload, _FOREIGN))
-        return await self._keep(_click(payload, change, Verdict.APPROVE))
+        return await self._keep(_click(payload, sealed, Verdict.APPROVE))
 
-    async def _sealed(self, value: str) -> Change | None:
-        """Return the change that a button's value was made for; None when it was made for none that there is now."""
+    async def _sealed(self, value: str) -> tuple[Change, str] | None:
+        """Return the change and the gate that a button's value was made for; None when there is none such now."""
         try:
             change = await asyncio.to_thread(self._store.change, value.partition(":")[0])
         except UnknownNameError:
             return None
-        return change if self._seal.is_of(value, change) else None
+        gate = self._seal.gate_of(value, change)
+        return (change, gate) if gate is not None else None
 
     async def _ask_why(self, payload: dict[str, Any], value: str) -> Reply:
         """Open the dialog right after the ack: its trigger lives for three seconds, so it can't wait in the inbox."""
-        change = await self._sealed(value)
-        if change is None:
+        sealed = await self._sealed(value)
+        if sealed is None:
             return Reply(then=self._note_to(payload, _FOREIGN))
-        click = _click(payload, change, Verdict.DENY)
+        change, gate = sealed
+        at = "" if gate == PLAN else f" --gate {gate}"
+        click = _click(payload, sealed, Verdict.DENY)
 
         async def open_it() -> None:
             where = f"{value}\n{click.channel}\n{click.thread or ''}"
@@ -168,21 +184,21 @@ class Clicks:
             except WorldError as error:
                 log.warning("The dialog for a denial of %s did not open: %s", change.id, error.message)
                 words = "The dialog for the reason did not open. Click Deny again, or use: "
-                await self._say(click, f'{words}`passgate deny {change.id} --reason "…"`')
+                await self._say(click, f'{words}`passgate deny {change.id}{at} --reason "…"`')
 
         return Reply(then=open_it)
 
     async def _deny(self, payload: dict[str, Any], view: dict[str, Any]) -> Reply:
         value, _, place = str(view.get("private_metadata", "")).partition("\n")
         channel, _, thread = place.partition("\n")
-        change = await self._sealed(value)
-        if change is None:
+        sealed = await self._sealed(value)
+        if sealed is None:
             return _complain("This dialog is not of this Passgate. Close it and click Deny again.")
         values = ((view.get("state") or {}).get("values") or {}).get(REASON_BLOCK) or {}
         reason = str((values.get(REASON_INPUT) or {}).get("value") or "").strip()
         if not reason:
             return _complain("Say why: the reason goes to who asked and into the record.")
-        click = _click(payload, change, Verdict.DENY)
+        click = _click(payload, sealed, Verdict.DENY)
         return await self._keep(
             click.model_copy(update={"reason": reason, "channel": channel, "thread": thread or None})
         )
@@ -238,13 +254,14 @@ class Clicks:
                 subject=change.id,
             )
         decisions = await asyncio.to_thread(self._store.decisions, change.id)
-        if any(one.person == person and one.verdict is click.verdict for one in decisions):
+        if any((one.person, one.verdict, one.gate) == (person, click.verdict, click.gate) for one in decisions):
+            at = "" if click.gate == PLAN else f" at the gate {safe(click.gate, 64)}"
             await self._say(
-                click, f"Your decision on {change.id} ({click.verdict}) was counted before. Nothing changed."
+                click, f"Your decision on {change.id}{at} ({click.verdict}) was counted before. Nothing changed."
             )
             return "counted before"
         actor = Actor(person=person, door=Door.SLACK)
-        await self._desk.decide(change.id, actor, click.verdict, click.reason, change.digest)
+        await self._desk.decide(change.id, actor, click.verdict, click.reason, change.digest, gate=click.gate)
         return "handed to the desk"
 
     async def _person(self, click: Click) -> str:
@@ -300,14 +317,16 @@ def _complain(words: str) -> Reply:
     return Reply({"response_action": "errors", "errors": {REASON_BLOCK: words}})
 
 
-def _click(payload: dict[str, Any], change: Change | None, verdict: Verdict) -> Click:
+def _click(payload: dict[str, Any], sealed: tuple[Change, str] | None, verdict: Verdict) -> Click:
     """Take out of a delivery who clicked, and where."""
+    change, gate = sealed or (None, PLAN)
     user = payload.get("user") or {}
     container = payload.get("container") or {}
     message = payload.get("message") or {}
     return Click(
         change=change.id if change else "",
         digest=(change.digest or "") if change else "",
+        gate=gate,
         verdict=verdict,
         user=str(user.get("id", "")),
         team=str(user.get("team_id") or (payload.get("team") or {}).get("id", "")),

@@ -26,11 +26,14 @@ from passgate.faces.chat.words import (
     title,
     touched,
     vote,
+    waits_at,
     what_next,
     who,
 )
-from passgate.model.change import Change, Event, JournalEntry, State, StepState
+from passgate.model.change import Change, Event, EventType, Gate, GateState, JournalEntry, State, StepState
+from passgate.model.decision import PLAN
 from passgate.model.plan import Plan, PlannedStep
+from passgate.policy.votes import ballot
 
 Block = dict[str, Any]
 
@@ -64,10 +67,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Renderer:
-    """Render views and events. `seal` makes the value of a button, which only this installation can make."""
+    """Render views and events. `seal` makes the value of a button of a gate, which only this installation can make."""
 
     people: Directory
-    seal: Callable[[Change], str]
+    seal: Callable[[Change, str], str]
 
     def parent(self, view: View) -> Message:
         """Return the one message of a change in the channel."""
@@ -86,7 +89,7 @@ class Renderer:
             {"type": "header", "text": _plain(title(change), HEADER)},
             *body,
             {"type": "context", "elements": [_mrkdwn(_small_print(change))]},
-            *([self._buttons(change)] if change.state is State.WAITING else []),
+            *([self._buttons(change, PLAN)] if change.state is State.WAITING else []),
         )
         decide = f" Decide here, or with: passgate approve {change.id}" if change.state is State.WAITING else ""
         summary = f"{SYMBOLS[change.state]} {safe(title(change), 150)} · {WORDS[change.state]}."
@@ -94,11 +97,53 @@ class Renderer:
 
     def told(self, event: Event, view: View) -> Message | None:
         """Return the thread message for an event, or None when it is not worth one."""
+        if event.type is EventType.GATE_OPENED:
+            return self.gate(view, str(event.data.get("gate", "")))
         words = told(self.people, event, view)
         if not words:
             return None
         words = fit(words, SECTION)
         return Message(words, (_section(words),))
+
+    def gate(self, view: View, name: str) -> Message | None:
+        """Return the one message of a second gate, in the change's thread; None where the change never came to it.
+
+        It shows the gate as it is now: what it needs and the buttons while it is open, and then what came of it.
+        """
+        change, gate = view.change, view.change.gate(name)
+        if gate is None:
+            return None
+        votes = [vote(self.people, one) for one in view.decisions if one.gate == name]
+        opened = change.open_gate == gate
+        if opened:
+            voters = self._asked_at(view, name)
+            head = f"🚧 {title(change).partition(' · ')[0]} waits at {waits_at(change, gate)}."
+            lines = [head, needs(self.people, change, view.decisions, name), *votes, f"Who can decide: {voters}"]
+            lines.append(f"By {moment(gate.approve_by)}; after that, what was done is taken back.")
+        else:
+            settled = f", {moment(gate.settled_at)}" if gate.settled_at else ""
+            mark = "👍" if gate.state is GateState.PASSED else "⛔"
+            lines = [f"{mark} {change.id} was at {waits_at(change, gate)}: *{gate.state}*{settled}.", *votes]
+            lines.append(safe(gate.why, 900))
+        words = fit_lines(lines, SECTION, more="… and {left} more")
+        buttons = [self._buttons(change, name)] if opened else []
+        decide = f" Decide here, or with: passgate approve {change.id} --gate {name}" if opened else ""
+        impact = [_section(line) for line in (self._gate_impact(change, gate) if opened else ()) if line]
+        return Message(fit(f"{_one_line(words)}{decide}", TEXT), (_section(words), *impact, *buttons))
+
+    def _asked_at(self, view: View, name: str) -> str:
+        """Call those by name who may decide at a gate."""
+        change = view.change
+        if change.terms is None:
+            return ""
+        asked = ballot(change.terms, name, change.digest or "", view.decisions)
+        return self.people.mentions(tuple(one for one in asked.voters if one not in asked.barred))
+
+    @staticmethod
+    def _gate_impact(change: Change, gate: Gate) -> tuple[str, ...]:
+        steps = change.plan.steps[gate.step :] if change.plan else ()
+        lines = [f"• {safe(step.impact, 400)}" for step in steps if step.impact]
+        return (fit_lines(["*Impact of what follows*", *lines], SECTION, more="… and {left} more"),) if lines else ()
 
     def deny_modal(self, change: Change, value: str) -> dict[str, Any]:
         """Return the dialog that asks for the reason of a denial; `value` comes back with it."""
@@ -144,6 +189,8 @@ class Renderer:
             lines.insert(0, needs(self.people, change, view.decisions))
         if change.terms and change.terms.pre_authorised:
             lines.append(f"Pre-authorised by the policy “{safe(change.terms.policy, 80)}”: no approval is needed.")
+        if change.open_gate:
+            lines.append(f"🚧 Waits at {waits_at(change, change.open_gate)}: decide in the thread.")
         if change.state.is_end:
             lines.append(self._end(view))
         return fit_lines(lines or ["No decision is asked for yet."], SECTION, more="… and {left} more")
@@ -158,11 +205,18 @@ class Renderer:
         ending = f"{SYMBOLS[change.state]} *{WORDS[change.state]}*{by}{when}{outcome}"
         return "\n".join(line for line in (ending, touched(view), what_next(view)) if line)
 
-    def _buttons(self, change: Change) -> Block:
+    def _buttons(self, change: Change, gate: str) -> Block:
         """Return Approve, with what it does to confirm, and Deny, which asks for the reason."""
-        value = self.seal(change)
-        impact = "; ".join(change.plan.impact) if change.plan else ""
-        asked = f"Passgate carries the plan out as it is shown. {impact}"
+        value = self.seal(change, gate)
+        at, plan = change.gate(gate), change.plan
+        todo = plan.steps[at.step :] if plan and at else ()
+        impact = (
+            "; ".join(step.impact for step in todo if step.impact) if at else "; ".join(plan.impact if plan else ())
+        )
+        codes = ", ".join(check.code for check in plan.warnings) if plan and not at else ""
+        # What is overridden comes before the impact: that is cut where Slack has no more room.
+        overrides = f" You override warnings: {codes}." if codes else ""
+        asked = f"Passgate carries {'the rest of ' if at else ''}the plan out as it is shown.{overrides} {impact}"
         return {
             "type": "actions",
             "block_id": "decide",

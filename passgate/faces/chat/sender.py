@@ -178,12 +178,18 @@ class Sender:
         self._stale[event.change] = None
         await self._refresh(event.change, view)
         mark = Mark(event.change, event.seq)
+        looked = not self._certain
         try:
-            await self._post_once(message, mark, thread=thread, since=event.at)
+            ts = await self._post_once(message, mark, thread=thread, since=event.at)
         except RefusedError as error:
             if error.fault not in _GONE_FAULTS:
                 raise
-            await self._post_once(message, mark, thread=await self._new_parent(view, lost=True), since=event.at)
+            ts = await self._post_once(message, mark, thread=await self._new_parent(view, lost=True), since=event.at)
+        if event.type is EventType.GATE_OPENED:
+            # It has buttons, so it is edited like the parent. One that was found may show an older state.
+            gate, shows = str(event.data["gate"]), "" if looked else message.digest
+            await asyncio.to_thread(self._store.save_chat_message, event.change, self._channel, ts, shows, gate)
+            self._stale[event.change] = None
 
     def _view(self, change_id: str) -> View:
         """Read what is known of a change now."""
@@ -208,6 +214,8 @@ class Sender:
         """Edit the parent when it does not show the present state; put off while Slack's limit on edits is reached."""
         known = await asyncio.to_thread(self._store.chat_message, change_id, self._channel)
         now = await asyncio.to_thread(self._view, change_id) if view is None else view
+        if not await self._refresh_gates(now):
+            return
         message = _rendered(partial(self._render.parent, now), change_id) or _bare(change_id)
         if known is not None and known.digest != message.digest:
             if not self._edits.has_room():
@@ -223,6 +231,32 @@ class Sender:
                 saved = (change_id, self._channel, known.ts, message.digest)
                 await asyncio.to_thread(self._store.save_chat_message, *saved)
         self._stale.pop(change_id, None)
+
+    async def _refresh_gates(self, view: View) -> bool:
+        """Edit the messages of second gates likewise: buttons go once a gate is settled. False when it is put off."""
+        change = view.change
+        for gate in change.gates:
+            known = await asyncio.to_thread(self._store.chat_message, change.id, self._channel, gate.name)
+            message = _rendered(partial(self._render.gate, view, gate.name), change.id)
+            if known is None or message is None or known.digest == message.digest:
+                continue
+            if not self._edits.has_room():
+                return False
+            await self._edits.take()
+            mark = Mark(change.id, await asyncio.to_thread(self._opened, change.id, gate.name))
+            try:
+                await self._smaller_each_time(message, change.id, partial(self._edit, known.ts, mark))
+            except RefusedError as error:
+                if error.fault not in _GONE_FAULTS:
+                    raise  # one that somebody deleted is not posted again: what came of it is told in the thread
+            saved = (change.id, self._channel, known.ts, message.digest, gate.name)
+            await asyncio.to_thread(self._store.save_chat_message, *saved)
+        return True
+
+    def _opened(self, change_id: str, gate: str) -> int:
+        """Return the place in the ledger of the event that a gate's message was posted for."""
+        events = self._store.events(0, change_id, limit=10_000)
+        return next(one.seq for one in events if one.type is EventType.GATE_OPENED and one.data.get("gate") == gate)
 
     async def _edit(self, ts: str, mark: Mark, message: Message) -> str:
         await self._slack.update(self._channel, ts, message.text, message.blocks, mark=mark)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import block, safe
 from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
-from passgate.model.change import Event, EventType, State, StepState
-from passgate.model.decision import Decision, Verdict
-from passgate.model.table import columns
+from passgate.model.change import Event, EventType, GateState, State, StepState
+from passgate.model.decision import PLAN, Decision, Verdict
+from passgate.policy.votes import ballot
 
 TABLE = 1600
 """UTF-16 units of a table in the thread: with the words around it, it stays within one section."""
@@ -54,16 +54,29 @@ def _decided(it: Told) -> str:
     decision = Decision(
         change=it.view.change.id,
         digest=str(data.get("digest", "")),
+        gate=str(data.get("gate") or PLAN),
         person=str(data.get("person", it.event.actor.person)),
         door=str(data.get("door", it.event.actor.door)),
         verdict=Verdict(data.get("verdict", Verdict.APPROVE)),
         reason=str(data.get("reason") or ""),
         at=it.event.at,
     )
-    terms = it.view.change.terms
-    approvals = sum(one.verdict is Verdict.APPROVE and one.at <= it.event.at for one in it.view.decisions)
-    count = f" ({approvals} of {terms.approvals})" if terms and decision.verdict is Verdict.APPROVE else ""
-    return vote(it.people, decision) + count
+    change = it.view.change
+    here = [one for one in it.view.decisions if one.gate == decision.gate and one.at <= it.event.at]
+    approvals = sum(one.verdict is Verdict.APPROVE for one in here)
+    asked = ballot(change.terms, decision.gate, "", ()) if change.terms else None
+    count = f" ({approvals} of {asked.approvals})" if asked and decision.verdict is Verdict.APPROVE else ""
+    codes = ", ".join(safe(code, 40) for code in data.get("overrides") or ())
+    return vote(it.people, decision) + count + (f". Overrides: {codes}" if codes else "")
+
+
+def _gate_settled(it: Told) -> str:
+    """Tell what became of a second gate; what it asked for stands in its own message, above."""
+    data = it.event.data
+    state, name = GateState(data.get("state", GateState.OPEN)), safe(data.get("gate") or "", 64)
+    if state is GateState.PASSED:
+        return f"👍 The gate *{name}* is passed: {_reason(it)}."
+    return f"⛔ The gate *{name}* is {state}: {_reason(it)}. What was done is taken back as far as policy says so."
 
 
 def _moved(it: Told) -> str:
@@ -144,6 +157,8 @@ def _refused(it: Told) -> str:
 def _resumed(it: Told) -> str:
     """Tell of a run that goes on in the middle; that it wakes to look at a decision is not worth a message."""
     applying = it.event.data.get("state") == State.APPLYING
+    if applying and it.event.data.get("why"):
+        return f"▶️ Gone on: {_reason(it)}"
     return "▶️ Gone on after an interruption: what the journal leaves open is looked at first." if applying else ""
 
 
@@ -169,6 +184,7 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
     EventType.PLANNED: _planned,
     EventType.DECISION: _decided,
     EventType.STATE: _moved,
+    EventType.GATE_SETTLED: _gate_settled,
     EventType.STEP_INTENT: _step_begins,
     EventType.STEP_ATTEMPT_FAILED: _attempt_failed,
     EventType.STEP_OUTCOME: _step_ends,

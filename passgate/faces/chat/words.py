@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import fit_lines, safe
-from passgate.model.change import Actor, Change, Door, Event, JournalEntry, State, StepState
-from passgate.model.decision import Decision, Verdict
+from passgate.model.change import Actor, Change, Door, Event, Gate, JournalEntry, State, StepState
+from passgate.model.decision import PLAN, Decision, Verdict
+from passgate.policy.votes import ballot
 
 SYMBOLS = {
     State.REQUESTED: "📝",
@@ -89,19 +90,27 @@ def who(people: Directory, actor: Actor) -> str:
     return f"{people.name(actor.person)} {DOORS[actor.door]}"
 
 
-def needs(people: Directory, change: Change, decisions: tuple[Decision, ...]) -> str:
-    """Say how many approvals are missing, and who can give them."""
-    terms = change.terms
-    if terms is None:
+def needs(people: Directory, change: Change, decisions: tuple[Decision, ...], gate: str = PLAN) -> str:
+    """Say how many approvals are missing at that gate, and who can give them."""
+    if change.terms is None:
         return ""
-    approvals = sum(one.verdict is Verdict.APPROVE for one in decisions)
-    groups = " or ".join(safe(group, 60) for group in terms.groups) or "anybody listed"
-    voters = people.names(terms.voters)
-    count = f" ({approvals} of {terms.approvals} so far)" if terms.approvals > 1 else ""
+    asked = ballot(change.terms, gate, change.digest or "", decisions)
+    approvals = sum(one.verdict is Verdict.APPROVE and one.gate == gate for one in decisions)
+    groups = " or ".join(safe(group, 60) for group in asked.groups) or "anybody listed"
+    voters = people.names(tuple(voter for voter in asked.voters if voter not in asked.barred))
+    count = f" ({approvals} of {asked.approvals} so far)" if asked.approvals > 1 else ""
+    barred = f", nor {people.names(tuple(sorted(asked.barred)))}, who approved the plan" if asked.barred else ""
     return (
-        f"*Needs* {terms.approvals} {'approval' if terms.approvals == 1 else 'approvals'} from {groups}{count}: "
-        f"{voters}; not {people.name(change.requester.person)}, who asked."
+        f"*Needs* {asked.approvals} {'approval' if asked.approvals == 1 else 'approvals'} from {groups}{count}: "
+        f"{voters}; not {people.name(change.requester.person)}, who asked{barred}."
     )
+
+
+def waits_at(change: Change, gate: Gate) -> str:
+    """Say before which step a change waits, or waited, at a second gate."""
+    step = next((one for one in (change.plan.steps if change.plan else ()) if one.index == gate.step), None)
+    before = f"step {gate.step + 1}{f', {safe(step.title, 200)}' if step else ''}"
+    return f"the gate *{safe(gate.name, 64)}*, before {before}"
 
 
 def vote(people: Directory, decision: Decision) -> str:
@@ -109,7 +118,8 @@ def vote(people: Directory, decision: Decision) -> str:
     mark, word = ("👍", "Approved") if decision.verdict is Verdict.APPROVE else ("⛔", "Denied")
     where = DOORS[Door(decision.door)] if decision.door in set(Door) else f"by {safe(decision.door, 20)}"
     reason = f": “{safe(decision.reason, 500)}”" if decision.reason else ""
-    return f"{mark} {word} by {people.name(decision.person)} {where}, {moment(decision.at)}{reason}"
+    at = "" if decision.gate == PLAN else f" at the gate {safe(decision.gate, 64)}"
+    return f"{mark} {word}{at} by {people.name(decision.person)} {where}, {moment(decision.at)}{reason}"
 
 
 def touched(view: View) -> str:

@@ -21,6 +21,9 @@ SILENCE_SECONDS = 120.0
 
 NOT_MET = 3
 
+Gate = Annotated[
+    str, Parameter(help="Where you decide: on the plan, or at the second gate that the change waits at, by its name")
+]
 ChangeId = Annotated[str, Parameter(help="Id of the change, such as CHG-0042")]
 Reason = Annotated[str, Parameter(help="Why, for the people concerned and for the record")]
 
@@ -62,9 +65,10 @@ def approve(
     *,
     reason: Reason = "",
     digest: Annotated[str | None, Parameter(help="The plan that you saw; another one is not approved")] = None,
+    gate: Gate = "plan",
 ) -> Iterator[Answer]:
-    """Approve the plan of a change."""
-    yield _decided(change, "approve", reason, digest)
+    """Approve the plan of a change, or its going on at a second gate."""
+    yield _decided(change, "approve", reason, digest, gate)
 
 
 def deny(
@@ -72,30 +76,34 @@ def deny(
     *,
     reason: Reason,
     digest: Annotated[str | None, Parameter(help="The plan that you saw")] = None,
+    gate: Gate = "plan",
 ) -> Iterator[Answer]:
-    """Deny a change; the reason is told to who asked for it."""
+    """Deny a change, or its going on at a second gate; the reason is told to who asked for it."""
     if not reason.strip():
         raise InputError("A denial needs a reason.", hint='Say why: --reason "...".', subject="reason")
-    yield _decided(change, "deny", reason, digest)
+    yield _decided(change, "deny", reason, digest, gate)
 
 
 def withdraw(change: ChangeId, *, reason: Reason = "") -> Iterator[Answer]:
-    """Take a change back before it is carried out."""
+    """Take a change back before it is carried out; at a second gate, what was done is taken back."""
     told = Service().post("v1", "changes", change, "withdraw", body={"reason": reason})
-    yield Answer([f"{told['id']} is {told['state']}."], told)
+    back = " What was done is taken back now." if told["state"] == "applying" else ""
+    yield Answer([f"{told['id']} is {told['state']}.{back}"], told)
 
 
 def list_changes(
     *,
     state: Annotated[list[str] | None, Parameter(help="Only changes in this state; may be repeated")] = None,
     limit: Annotated[int, Parameter(help="How many, the newest first")] = 50,
+    waits_for_me: Annotated[bool, Parameter(help="Only changes that wait for your decision", negative=())] = False,
 ) -> Iterator[Answer]:
     """List changes, the newest first."""
-    told = Service().get("v1", "changes", state=state or [], limit=limit)
+    asked = {"waits_for": "me"} if waits_for_me else {"state": state or [], "limit": limit}
+    told = Service().get("v1", "changes", **asked)
     rows = [
         (
             one["id"],
-            one["state"],
+            words.standing(one),
             one["runbook"],
             (one["plan"] or {}).get("target") or one["ask"].get("vm", ""),
             one["requester"]["person"],
@@ -188,12 +196,15 @@ def evidence_fetch(change: ChangeId) -> Iterator[Answer]:
     yield Answer([f"Wrote {path}. Check it with: passgate evidence verify {path}"], {"path": str(path)})
 
 
-def _decided(change: str, verdict: str, reason: str, digest: str | None) -> Answer:
+def _decided(change: str, verdict: str, reason: str, digest: str | None, gate: str) -> Answer:
     service = Service()
     seen = digest or service.get("v1", "changes", change)["change"]["digest"]
-    body = {"verdict": verdict, "reason": reason, "digest": seen}
+    body = {"verdict": verdict, "reason": reason, "digest": seen, "gate": gate}
     told = service.post("v1", "changes", change, "decisions", body=body)
-    return Answer([f"Your decision on {told['id']} is recorded. It is {told['state']} now."], told)
+    lines = [f"Your decision on {told['id']} is recorded. It is {words.standing(told)} now."]
+    if (verdict, gate) == ("approve", "plan"):
+        lines += words.override_lines(told["plan"])
+    return Answer(lines, told)
 
 
 def _followed(change_id: str, *, show_events: bool) -> Iterator[Answer]:
@@ -243,6 +254,8 @@ def _how_to_go_on(change: dict[str, Any]) -> list[str]:
     lines = ["How to go on:", f"  passgate watch {change['id']}      follow it"]
     if change["state"] in {"planned", "waiting"} and change["terms"] and not change["terms"]["pre_authorised"]:
         lines.append(f"  passgate approve {change['id']}    for {', '.join(change['terms']['voters'])}; or in Slack")
+    if gate := words.open_gate(change):
+        lines.append(f"  passgate approve {change['id']} --gate {gate['name']}    let it go on; or in Slack")
     return [*lines, f"  passgate withdraw {change['id']}   take it back"]
 
 

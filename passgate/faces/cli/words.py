@@ -22,6 +22,26 @@ AFTERWARDS = {
 }
 
 
+def open_gate(change: Json) -> Json | None:
+    """Return the second gate that a change waits at, if it does."""
+    gates: Sequence[Json] = change.get("gates") or ()
+    at_one = change["state"] == "applying"
+    return next((gate for gate in gates if gate["state"] == "open"), None) if at_one else None
+
+
+def standing(change: Json) -> str:
+    """Return a change's state, and at which second gate it waits."""
+    gate = open_gate(change)
+    return f"{change['state']}, waits at the gate {gate['name']}" if gate else str(change["state"])
+
+
+def override_lines(plan: Json) -> Iterator[str]:
+    """Yield the warnings that an approval of this plan overrides."""
+    for check in plan["checks"]:
+        if not check["met"]:
+            yield f"  You override the warning {check['code']}: {check['saw']}. The record says so."
+
+
 def moment(text: str | None) -> str:
     """Return a time as `2026-11-23 15:04 UTC`; the service tells all times in UTC."""
     return f"{text[:10]} {text[11:16]} UTC" if text else "never"
@@ -38,7 +58,9 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
     """Yield all that there is to say of a change."""
     plan = change.get("plan")
     yield f"{change['id']}  {plan['title'] if plan else change['runbook']}"
-    yield f"  State: {change['state']}. {AFTERWARDS.get(change['state'], '')}".rstrip()
+    gate = open_gate(change)
+    what_now = f"It {_at_gate(gate)}." if gate else AFTERWARDS.get(change["state"], "")
+    yield f"  State: {change['state']}. {what_now}".rstrip()
     if change.get("outcome"):
         yield f"  Outcome: {change['outcome']}"
     ticket = f", ticket {change['ticket']}" if change.get("ticket") else ""
@@ -48,7 +70,10 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
         yield from plan_lines(plan, change.get("digest") or "", change.get("terms"), change.get("approve_by"))
     if decisions:
         yield "Decisions:"
-        yield from (f"  {_decision(one)}" for one in decisions)
+        yield from (f"  {_decision(one)}{_overridden(one, plan)}" for one in decisions)
+    for one in change.get("gates") or ():
+        if one["state"] != "open":
+            yield f"Gate {one['name']}, before step {one['step'] + 1}: {one['state']}, {one['why']}"
     if journal:
         yield "Progress:"
         yield from (f"  {entry['index'] + 1}. {entry['title']}: {_progress(entry, change)}" for entry in journal)
@@ -69,6 +94,7 @@ def plan_lines(plan: Json, digest: str, terms: Json | None, approve_by: str | No
     yield from check_lines(plan["checks"])
     if terms:
         yield f"Needs: {terms_words(terms, approve_by)}"
+        yield from _gates(plan, terms)
 
 
 def check_lines(checks: Sequence[Json]) -> Iterator[str]:
@@ -94,12 +120,45 @@ def terms_words(terms: Json, approve_by: str | None = None) -> str:
     )
 
 
+def _gates(plan: Json, terms: Json) -> Iterator[str]:
+    """Yield what is asked once more, right before a step."""
+    seen: set[str] = set()
+    for step in plan["steps"]:
+        name = step.get("gate")
+        if not name or name in seen or name not in terms.get("gates", {}):
+            continue
+        seen.add(name)
+        asked = terms["gates"][name]
+        count = asked["approvals"]
+        others = ", not from who approved the plan" if asked["others"] else ""
+        yield (
+            f"Again before step {step['index'] + 1}, at the gate {name}: {count} approval{'' if count == 1 else 's'} "
+            f"from {' or '.join(asked['groups'])} ({', '.join(asked['voters'])}){others}"
+        )
+
+
+def _at_gate(gate: Json) -> str:
+    return f"waits at the gate {gate['name']}, before step {gate['step'] + 1}: {gate['why']}, until " + moment(
+        gate["approve_by"]
+    )
+
+
+def _overridden(decision: Json, plan: Json | None) -> str:
+    """Say which warnings an approval of the plan overrode: those of the plan that it is bound to."""
+    if plan is None or (decision["verdict"], decision.get("gate", "plan")) != ("approve", "plan"):
+        return ""
+    codes = [check["code"] for check in plan["checks"] if not check["met"]]
+    return f"; overrides {', '.join(codes)}" if codes else ""
+
+
 EVENTS = {
     "change.requested": "requested by {person}: {runbook}",
     "change.planned": "planned",
     "change.state": "{to}{about}",
     "authority.refused": "held back: a call without authority was refused{about}",
     "restore.saved": "saved how the VM was before",
+    "gate.opened": "waits at the gate {gate}: {why}, until {until}",
+    "gate.settled": "the gate {gate} is {state}{about}",
     "step.intent": "{title}{again} ...",
     "step.attempt_failed": "{title}: attempt {attempt} failed{about}{next_try}",
     "step.outcome": "{title}: {state}{seen}",
@@ -129,6 +188,7 @@ def event_line(event: Json) -> str | None:
         "again": f" (attempt {data['attempt']})" if data.get("attempt", "1") != "1" else "",
         "next_try": f" Next try in {data['next_in']} s." if data.get("next_in") else "",
         "person": event["actor"]["person"],
+        "until": moment(data.get("approve_by")),
     }
     return f"{when}  {EVENTS[kind].format_map(_Told({**data, **told}))}"
 
@@ -142,9 +202,12 @@ class _Told(dict[str, Any]):
 
 def _decision(one: Json) -> str:
     verb = "approved" if one["verdict"] == "approve" else "denied"
+    gate = one.get("gate", "plan")
+    verb += "" if gate == "plan" else f" at the gate {gate}"
     at = f" at {moment(one['at'])}" if one.get("at") else ""
     reason = f": {one['reason']}" if one.get("reason") else ""
-    return f"{verb} by {one['person']} ({one['door']}){at}{reason}"
+    overrides = f"; overrides {', '.join(one['overrides'])}" if one.get("overrides") else ""
+    return f"{verb} by {one['person']} ({one['door']}){at}{reason}{overrides}"
 
 
 def _progress(entry: Json, change: Json) -> str:

@@ -34,7 +34,7 @@ from passgate.errors import (
 )
 from passgate.model.census import Census
 from passgate.model.change import Actor, Door, State
-from passgate.model.decision import Verdict
+from passgate.model.decision import PLAN, Verdict
 from passgate.model.frozen import Frozen
 from passgate.settings.shape import People
 
@@ -69,11 +69,16 @@ class PlanBody(Frozen):
 
 
 class DecisionBody(Frozen):
-    """Hold a verdict. `digest` is the plan that the person saw; a change that moved on since then refuses it."""
+    """Hold a verdict. `digest` is the plan that the person saw; a change that moved on since then refuses it.
+
+    `gate` is where it is given: on the plan as a whole, or at the second gate that the change has come to. A verdict
+    for one never counts at another.
+    """
 
     verdict: Verdict
     reason: str = Field(default="", max_length=500)
     digest: str | None = Field(default=None, max_length=100)
+    gate: str = Field(default=PLAN, max_length=64)
 
 
 class WithdrawBody(Frozen):
@@ -184,8 +189,13 @@ class Api:
         return JSONResponse(change.model_dump(mode="json"), status_code=201)
 
     async def changes(self, request: Request) -> Response:
-        """List changes, newest first; `state` may be given several times."""
-        await self._actor(request)
+        """List changes, newest first: in any `state` given, or those that the speaker decides (`waits_for=me`)."""
+        actor = await self._actor(request)
+        if (whom := request.query_params.get("waits_for")) is not None:
+            if whom != "me":
+                raise InputError(f"waits_for={whom!r} can't be used.", hint="Accepted: me.", subject="waits_for")
+            waiting = await self._desk.waiting_for(actor.person)
+            return JSONResponse({"changes": [one.model_dump(mode="json") for one in waiting]})
         states = tuple(_choice(State, "state", one) for one in request.query_params.getlist("state"))
         limit = int(_number(request, "limit", 50.0, 1, MAX_CHANGES))
         found = await self._desk.changes(states, limit)
@@ -210,7 +220,9 @@ class Api:
         """Record the speaker's verdict."""
         actor = await self._actor(request)
         body = await _body(request, DecisionBody)
-        change = await self._desk.decide(request.path_params["id"], actor, body.verdict, body.reason, body.digest)
+        change = await self._desk.decide(
+            request.path_params["id"], actor, body.verdict, body.reason, body.digest, gate=body.gate
+        )
         return JSONResponse(change.model_dump(mode="json"))
 
     async def withdraw(self, request: Request) -> Response:
