@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -38,6 +39,10 @@ rules:
     vms: ["soon-over-*"]
     approval: {needed: 1, groups: [operations]}
     approve_within: 2s
+  - name: short-gate
+    vms: ["short-gate-*"]
+    approval: {needed: 1, groups: [operations]}
+    gates: {host-reboot: {approval: {needed: 1, groups: [operations]}, approve_within: 2s, others: true}}
   - name: two-of-them
     vms: ["pair-*"]
     approval: {needed: 2, groups: [operations]}
@@ -51,6 +56,7 @@ class House:
 
     lab: Lab
     store: Store
+    content: Path = ROOT
     tokens: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -65,7 +71,7 @@ class House:
 
     def up(self) -> None:
         """Start what does not run."""
-        lifecycle.start(self.home, ROOT, self.lab.config)
+        lifecycle.start(self.home, self.content, self.lab.config)
 
     def kill_service(self) -> None:
         """Kill the service's process with no warning, as a power cut would."""
@@ -93,9 +99,23 @@ class House:
         assert answer.status_code < 300, answer.text
         return self.store.change(_id_in(answer.json()))
 
-    def decide(self, person: str, change: Change, verdict: str = "approve", reason: str = "") -> httpx.Response:
+    def decide(
+        self, person: str, change: Change, verdict: str = "approve", reason: str = "", gate: str = "plan"
+    ) -> httpx.Response:
         """Decide as that person through the API."""
-        return self.call(person, "POST", f"/v1/changes/{change.id}/decisions", verdict=verdict, reason=reason)
+        body = {"verdict": verdict, "reason": reason, "gate": gate}
+        return self.call(person, "POST", f"/v1/changes/{change.id}/decisions", **body)
+
+    def at_gate(self, change: Change, gate: str = "host-reboot") -> Change:
+        """Wait until the change waits at that second gate, with its run asleep."""
+
+        def waits() -> bool:
+            now = self.store.change(change.id)
+            at = now.open_gate
+            return at is not None and at.name == gate and self.run_state(now) == "Suspended"
+
+        until(waits, f"{change.id} waits at the gate {gate}", told=self.told(change))
+        return self.store.change(change.id)
 
     def ends(self, change: Change, within: float = PATIENCE) -> Change:
         """Wait until the change has ended."""
@@ -154,7 +174,7 @@ class House:
         """Return the environment in which that person calls `passgate`."""
         return {
             "PASSGATE_HOME": str(self.home),
-            "PASSGATE_CONTENT": str(ROOT),
+            "PASSGATE_CONTENT": str(self.content),
             "PASSGATE_CONFIG": str(self.lab.config),
             "PASSGATE_TOKEN": self.tokens[person],
         }
@@ -167,6 +187,8 @@ class House:
         """Put the lab back as it was, and end what a former test left open."""
         for change in self.store.changes(tuple(state for state in State if not state.is_end)):
             if change.state is State.APPLYING:
+                if change.open_gate:
+                    self.call(change.requester.person, "POST", f"/v1/changes/{change.id}/withdraw", reason="over")
                 self.ends(change)
             elif change.requester.person in self.tokens:
                 self.call(change.requester.person, "POST", f"/v1/changes/{change.id}/withdraw", reason="end of a test")
@@ -190,7 +212,7 @@ def running_house(home: Path) -> Iterator[House]:
         chat = (lab.config / "chat.yaml").read_text(encoding="utf-8").rstrip("\n")
         (lab.config / "chat.yaml").write_text(f"{chat}\n{EAGER_CHAT}", encoding="utf-8")
         store = open_store(home, load_config(lab.config))
-        house = House(lab, store)
+        house = House(lab, store, content_with_tests(home / "content"))
         now = house.store.changes  # opens the database before the service does
         assert now() == ()
         for person in PEOPLE:
@@ -201,6 +223,14 @@ def running_house(home: Path) -> Iterator[House]:
         finally:
             lifecycle.stop(home)
             store.close()
+
+
+def content_with_tests(folder: Path) -> Path:
+    """Copy the shipped content, and add what tests of the engine alone need: tests/content."""
+    for name in ("flows", "tasks"):
+        for source in (ROOT / name, ROOT / "tests/content" / name):
+            shutil.copytree(source, folder / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def until(holds: Callable[[], bool], what: str, within: float = PATIENCE, told: Callable[[], str] = lambda: "") -> None:

@@ -93,8 +93,8 @@ class Evidence:
         return (
             f"{self.change} ended as {self.end} at {self.ended_at}. It was {agreed}{on}. {self._at_gates}"
             f"All {self.events} events of it are in the ledger {self.origin}, as that was when it held "
-            f"{self.tree_size} events and was signed with the given key. Not proven: that what was recorded is true, and that the ledger was not replaced "
-            "since: `passgate ledger verify` with a copy from outside shows that."
+            f"{self.tree_size} events and was signed with the given key. Not proven: that what was recorded is true, "
+            "and that the ledger was not replaced since: `passgate ledger verify` with a copy from outside shows that."
         )
 
     @property

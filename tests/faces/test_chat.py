@@ -27,7 +27,7 @@ from passgate.faces.chat.clicks import Seal
 from passgate.faces.chat.service import Chat
 from passgate.lab.slack import SlackServer
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
-from passgate.model.decision import Decision, Terms, Verdict
+from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.plan import Plan, PlannedStep, Risk
 from passgate.settings.shape import People, Person
 from passgate.store.store import Store
@@ -80,7 +80,14 @@ class PlainDesk:
         self.asked = 0
 
     async def decide(
-        self, change_id: str, actor: Actor, verdict: Verdict, reason: str = "", digest: str | None = None
+        self,
+        change_id: str,
+        actor: Actor,
+        verdict: Verdict,
+        reason: str = "",
+        digest: str | None = None,
+        *,
+        gate: str = PLAN,
     ) -> Change:
         """Record the decision and move the change on."""
         self.asked += 1
@@ -91,7 +98,7 @@ class PlainDesk:
             raise NotAuthorizedError(f"{actor.person} may not decide on {change_id}.", hint="Ask operations.")
         decision = Decision(
             change=change_id, digest=digest or "", person=actor.person, door=actor.door.value, verdict=verdict,
-            reason=reason, at=now(),
+            reason=reason, at=now(), gate=gate,
         )  # fmt: skip
         self.store.decide(decision, actor)
         to = State.APPROVED if verdict is Verdict.APPROVE else State.DENIED
