@@ -46,7 +46,8 @@ async def previewed(runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Ac
         risk=runbook.risk,
         vms=ask.vms(),
         requester=actor.person,
-        warnings=[check.code for check in plan.warnings],
+        # A plan that only looks overrides nothing, whatever it warns of.
+        warnings=[check.code for check in plan.warnings] if any(step.mutates for step in plan.todo) else (),
         gates=plan.gates,
     )
     return plan, terms

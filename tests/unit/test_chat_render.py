@@ -270,14 +270,25 @@ def test_a_seal_is_this_installations_own() -> None:
     """A button speaks for one change and plan of one ledger, not for the next one of that number in a new home."""
     change = view().change
     value = SEAL(change)
-    assert SEAL.is_of(value, change)
-    assert not Seal("xoxb-other", "passgate.example/test").is_of(value, change)
-    assert not Seal("xoxb-secret", "passgate.example/other").is_of(value, change)
+    assert SEAL.gate_of(value, change) == "plan"
+    assert Seal("xoxb-other", "passgate.example/test").gate_of(value, change) is None
+    assert Seal("xoxb-secret", "passgate.example/other").gate_of(value, change) is None
     for other in (
         {"id": "CHG-0043"},
         {"digest": "sha256:" + "cd" * 32},
         {"created_at": change.created_at + timedelta(microseconds=1)},
     ):
-        assert not SEAL.is_of(value, change.model_copy(update=other))
-    assert not SEAL.is_of("", change)
-    assert not SEAL.is_of("é:ü:ß", change)
+        assert SEAL.gate_of(value, change.model_copy(update=other)) is None
+    assert SEAL.gate_of("", change) is None
+    assert SEAL.gate_of("é:ü:ß", change) is None
+
+
+def test_a_seal_is_of_one_gate() -> None:
+    """A button for one gate never speaks for another, whatever is written into its value."""
+    change = view().change
+    plan, gate = SEAL(change), SEAL(change, "host-reboot")
+    assert SEAL.gate_of(gate, change) == "host-reboot"
+    seals = {value.rpartition(":")[2] for value in (plan, gate, SEAL(change, "guest-reboot"))}
+    assert len(seals) == 3
+    for seal, at in ((plan, "host-reboot:"), (gate, ""), (gate, "guest-reboot:"), (gate, "plan:")):
+        assert SEAL.gate_of(f"{change.id}:{at}{seal.rpartition(':')[2]}", change) is None

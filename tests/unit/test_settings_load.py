@@ -38,9 +38,10 @@ def line_of(path: Path, text: str) -> int:
 def test_the_shipped_config_loads_with_policies_in_name_order() -> None:
     """The config that ships is right, and its standard changes are tried before the rest."""
     config = load_config(SHIPPED)
-    assert [rule.name for rule in config.policy.rules] == ["standard-usb-controller", "standard-read-only", "normal"]
-    assert config.policy.rules[1].approve_within is not None
-    assert config.policy.rules[1].approve_within.total_seconds() == 8 * 3600
+    names = ["standard-usb-controller", "standard-read-only", "host-wide", "normal"]
+    assert [rule.name for rule in config.policy.rules] == names
+    assert config.policy.rules[-1].approve_within is not None
+    assert config.policy.rules[-1].approve_within.total_seconds() == 8 * 3600
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,15 @@ def test_the_shipped_config_loads_with_policies_in_name_order() -> None:
         ("service.yaml", "port: 0", "port: 99999", "port", "less than or equal to 65535"),
         ("policies/20-normal.yaml", "needed: 1", "needed: 3", "rules[0].approval", "nobody can satisfy"),
         ("policies/20-normal.yaml", "[operations]", "[operatoins]", "rules[0].approval", "nobody in people.yaml"),
+        ("policies/20-normal.yaml", "host-reboot:", "Host-Reboot:", "rules[0].gates.Host-Reboot", "text that fits"),
+        ("policies/20-normal.yaml", "host-reboot:", "plan:", "rules[0].gates", "the gate before the first step"),
+        ("policies/20-normal.yaml", "others: true", "others: perhaps", "rules[0].gates.host-reboot.others", "boolean"),
+        ("policies/20-normal.yaml", "approve_within: 2h", "approve_within: null",
+         "rules[0].gates.host-reboot.approve_within", "a duration"),
         ("devices.yaml", '"18a5:0302"', "18a50302", "devices.backup-stick.vendor_product", "such as 18a5:0302"),
-        ("policies/20-normal.yaml", "    undo_", "    pre_authorised: true\n    undo_", "rules[0].name", "both"),
+        ("policies/20-normal.yaml", "    undo_", "    pre_authorised: true\n    undo_", "rules[1].name", "both"),
         ("policies/10-standard.yaml", "    pre_authorised: true", "", "rules[0].name", "neither"),
-        ("policies/20-normal.yaml", "name: normal", "name: normal\n    vms: [x]", "rules[0].name", "no rule matches"),
+        ("policies/20-normal.yaml", "name: normal", "name: normal\n    vms: [x]", "rules[1].name", "no rule matches"),
         ("policies/20-normal.yaml", "rules:", "rules:\n  - {name: a, pre_authorised: true}", "rules[1].name", "ached"),
         ("policies/10-standard.yaml", "    pre_", "    requesters: [eve]\n    pre_", "rules[0].requesters", "'eve' is"),
     ],

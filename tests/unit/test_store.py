@@ -224,3 +224,50 @@ def test_an_old_backup_is_not_signed(tmp_path: Path) -> None:
     (tmp_path / "old.db").rename(tmp_path / "passgate.db")
     with pytest.raises(RecordError, match="an old backup was restored"):
         open_store(tmp_path).decide(vote(change), BOB)
+
+
+def test_decisions_and_messages_of_before_there_were_gates_are_about_the_plan(opened: Opened) -> None:
+    """A database of an older Passgate keeps every row: what was decided then was decided on the plan."""
+    store = opened()
+    change = waiting_change(store)
+    store.decide(vote(change), BOB)
+    store.save_chat_message(change.id, "C1", "1.1", "shown")
+    with store._database.writing() as connection:
+        for statement in BACK_TO_0001:
+            connection.execute(text(statement))
+    store.close()
+
+    now = opened()
+
+    assert [(one.person, one.gate, one.verdict) for one in now.decisions(change.id)] == [
+        ("bob", "plan", Verdict.APPROVE)
+    ]
+    message = now.chat_message(change.id, "C1")
+    assert message is not None
+    assert (message.ts, message.digest) == ("1.1", "shown")
+    assert now.change(change.id).gates == ()
+    assert now.chat_message(change.id, "C1", "host-reboot") is None
+    with now._database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+BACK_TO_0001 = (
+    "drop table gates",
+    (
+        "create table d (change varchar(32) not null references changes (id), digest varchar(80) not null, "
+        "person varchar(64) not null, door varchar(16) not null, verdict varchar(16) not null, reason text not null, "
+        "at varchar(27) not null, primary key (change, digest, person))"
+    ),
+    "insert into d select change, digest, person, door, verdict, reason, at from decisions",
+    "drop table decisions",
+    "alter table d rename to decisions",
+    (
+        "create table m (change varchar(32) not null references changes (id), channel varchar(64) not null, "
+        "ts varchar(64) not null, digest varchar(80) not null, primary key (change, channel))"
+    ),
+    "insert into m select change, channel, ts, digest from chat_messages",
+    "drop table chat_messages",
+    "alter table m rename to chat_messages",
+    "update alembic_version set version_num = '0001'",
+)
+"""What makes a database of today one of the first migration."""

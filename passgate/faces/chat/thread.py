@@ -10,6 +10,7 @@ from passgate.faces.chat.text import block, safe
 from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
 from passgate.model.change import Event, EventType, GateState, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
+from passgate.model.table import columns
 from passgate.policy.votes import ballot
 
 TABLE = 1600
