@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from passgate.connect.esxi_shell import ShellAccess
 from passgate.engine.beginning import LEASE, begin
 from passgate.engine.carrying import Carrying
 from passgate.engine.catalogue import Catalogue
@@ -18,7 +20,7 @@ from passgate.engine.runtime import Runtime, open_store, utc_now
 from passgate.model.change import Actor, Change, Door, State
 from passgate.model.decision import Decision, Verdict
 from passgate.settings.load import load_config
-from passgate.settings.shape import FromFile
+from passgate.settings.shape import FromFile, Shell
 from tests.contract.vsphere_places import Place
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +40,8 @@ def with_test_content(runtime: Runtime) -> Runtime:
 
 
 @contextmanager
-def engine_on(place: Place, home: Path) -> Iterator[Runtime]:
-    """Open a runtime on that vCenter, with a home and a ledger of its own; it has no ESXi shells."""
+def engine_on(place: Place, home: Path, shells: ShellAccess | None = None) -> Iterator[Runtime]:
+    """Open a runtime on that vCenter and these ESXi shells, with a home and a ledger of its own."""
     home.mkdir()
     (home / "password").write_text(place.endpoint.password)
     shipped = load_config(ROOT / "config")
@@ -51,13 +53,26 @@ def engine_on(place: Place, home: Path) -> Iterator[Runtime]:
             "password": FromFile(file="password"),
         }
     )
-    site = shipped.site.model_copy(update={"vcenter": vcenter, "shell": None})
+    site = shipped.site.model_copy(update={"vcenter": vcenter, "shell": _shell(home, shells) if shells else None})
     config = shipped.model_copy(update={"site": site})
     store = open_store(home, config)
     found = Runtime(home, config, store, Catalogue(ROOT), Estate(config, home), utc_now)
-    yield found
-    found.estate.close()
-    store.close()
+    try:
+        yield found
+    finally:
+        found.estate.close()
+        store.close()
+
+
+def _shell(home: Path, access: ShellAccess) -> Shell:
+    (home / "esxi.key").write_text(access.key or "")
+    return Shell(
+        user=access.user,
+        key=FromFile(file="esxi.key"),
+        known_hosts=access.known_hosts,
+        addresses=json.dumps(dict(access.addresses)),
+        timeout=access.timeout,
+    )
 
 
 async def approved(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Change:

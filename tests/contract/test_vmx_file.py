@@ -17,8 +17,9 @@ from passgate.lab.esxi import EXEC, EsxiShells
 from passgate.lab.hardware import Fault
 from passgate.lab.inventory_seed import seeded_world
 from passgate.lab.smartcards import ALLOW
-from tests.contract.test_esxi_shell_openssh import HOST, SSHD, access  # noqa: F401 - `access` is a fixture
+from tests.contract.esxi_of_openssh import HOST, openssh
 from tests.contract.vmx_places import BUSYBOX, LabPlace, OpenSshPlace, Place
+from tests.independent.parts import missing
 
 LINE = b'usb.generic.allowCCID = "TRUE"'
 Act = Callable[[str, str], None]
@@ -30,6 +31,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("esxi")
     OpenSshPlace.prepare(made)
     return made
+
+
+@pytest.fixture(scope="module")
+def access(folder: Path) -> Iterator[ShellAccess]:
+    """Run sshd on that folder."""
+    with openssh(folder) as access:
+        yield access
 
 
 @pytest.fixture
@@ -49,8 +57,8 @@ def lab() -> Iterator[LabPlace]:
 @pytest.fixture
 def real(request: pytest.FixtureRequest) -> OpenSshPlace:
     """Serve a VM by OpenSSH and busybox."""
-    if SSHD is None or BUSYBOX is None:
-        pytest.skip("no sshd or no busybox here (Debian: openssh-server, busybox)")
+    if BUSYBOX is None:
+        missing("There is no busybox here", "install Debian's busybox or busybox-static")
     return OpenSshPlace(request.getfixturevalue("folder"), request.getfixturevalue("access"), HOST)
 
 

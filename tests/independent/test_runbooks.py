@@ -10,7 +10,7 @@ import csv
 import dataclasses
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from passgate.engine.steps import Check, Runbook, Steps
 from passgate.errors import CheckFailedError
 from passgate.model.change import Change, State
 from passgate.model.inventory import ControllerKind
-from tests.contract.vsphere_places import PLACES, STICK, Place
+from tests.contract.esxi_of_openssh import TOOLS, openssh, prepare
+from tests.contract.vsphere_places import PLACES, STICK, Place, govmomi
 from tests.engine_room import ALICE, approved, begun, engine_on
 from tests.independent.vcenter_of_govmomi import CANT
 
@@ -35,6 +36,32 @@ LEFT_OUT = {
     "guest.SeesUsb": "tools",
 }
 """Check or step -> the name in CANT of what the simulator lacks for it."""
+
+
+STICK_TOOLS = {
+    "lsusb": """\
+cat <<'END'
+Bus 001 Device 001: ID 0e0f:8003 VMware, Inc. Root Hub
+  iSerial                 1 0000:00:14.0
+
+Bus 001 Device 002: ID 18a5:0302 Verbatim, Ltd Flash Drive
+      bInterfaceClass         8 Mass Storage
+  iSerial                 3 07A40901A2B3
+END
+""",
+    "esxcli": """\
+case "$*" in
+"hardware usb passthrough device list") cat <<'END'
+Bus  Dev  VendorId  ProductId  Enabled  Can Connect to VM          Name
+---  ---  --------  ---------  -------  -------------------------  ----------------------------
+1    2    18a5      302        true     yes (passthrough enabled)  Verbatim, Ltd Flash Drive
+END
+;;
+*) exit 1;;
+esac
+""",
+}
+"""What a host's tools say of the stick that govmomi's simulator was given, in the form of published captures."""
 
 
 @pytest.fixture(params=PLACES)
@@ -109,6 +136,28 @@ async def test_takes_the_census_of_every_host(runtime: Runtime, place: Place) ->
     assert users[place.found()[1].name, STICK] == place.vm
 
 
+async def test_attaches_on_a_site_of_parts_that_others_wrote(tmp_path: Path) -> None:
+    """With OpenSSH as the host's shell only the guest is left out: the serial names the device, SSH starts the service.
+
+    The arbitrator is stopped at first, and is started once.
+    """
+    (shell := tmp_path / "esxi").mkdir()
+    prepare(shell, {**TOOLS, **STICK_TOOLS})
+    with govmomi(tmp_path) as place, openssh(shell, "DC0_H0") as access:
+        with engine_on(place, tmp_path / "home", access) as runtime:
+            runbook = runtime.catalogue.runbook("usb-attach")
+            runtime.catalogue.runbooks["usb-attach"] = shortened(runbook, {"USB-VM-06", "guest.SeesUsb"})
+            ask = {"vm": place.vm, "device": "serial:07A40901A2B3", "force_off": True}
+
+            change = await carried_out(runtime, "usb-attach", ask)
+
+        assert change.state is State.DONE, change.outcome
+        assert change.plan is not None
+        assert next(step.kind for step in change.plan.steps if step.needed) == "arbitrator.Start"
+        assert len((shell / "tools/started").read_text(encoding="utf-8").splitlines()) == 1
+        assert STICK in place.found()[0].usb[0].pattern
+
+
 async def test_takes_back_what_was_done(runtime: Runtime, place: Place) -> None:
     """Steps taken back in reverse leave the VM as it was."""
     before, _ = place.found()
@@ -130,12 +179,12 @@ def rows_in(evidence: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def shortened(runbook: Runbook[Any]) -> Runbook[Any]:
+def shortened(runbook: Runbook[Any], left_out: Collection[str] = LEFT_OUT) -> Runbook[Any]:
     """Return the runbook without the checks and steps that are left out by name."""
 
     def procedure(ask: Any, site: Any) -> Steps:
         for item in runbook(ask, site):
-            if (item.code if isinstance(item, Check) else item.kind()) not in LEFT_OUT:
+            if (item.code if isinstance(item, Check) else item.kind()) not in left_out:
                 yield item
 
     return dataclasses.replace(runbook, procedure=procedure)
