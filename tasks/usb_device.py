@@ -55,7 +55,7 @@ class IsNoSmartCard(Check):
         "The device is no smart-card reader (CCID), which needs usb.generic.allowCCID and pcscd stopped"
     )
     source: ClassVar[str] = "article, connecting USB smart cards; KB 323394"
-    hint: ClassVar[str] = "Follow the article's smart-card procedure first; attaching alone fails."
+    hint: ClassVar[str] = "Request smartcard-enable for it instead: attaching alone fails."
 
     device: HostUsbDevice
 

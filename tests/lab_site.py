@@ -86,13 +86,9 @@ class LabControl:
         """Start or stop a host's arbitrator behind Passgate's back."""
         return self.post("/arbitrator", host=host, running=running)
 
-    def service(self, host: str, service: str, *, running: bool) -> Json:
-        """Start or stop a service of a host; a shell whose `TSM-SSH` does not run refuses connections."""
-        return self.post("/service", host=host, service=service, running=running)
-
-    def policy(self, host: str, service: str, policy: str) -> Json:
-        """Set when a service of a host starts by itself: on, automatic, off."""
-        return self.post("/service", host=host, service=service, policy=policy)
+    def service(self, host: str, service: str, **so: Any) -> Json:
+        """Set `running` and `policy` of a host's service; a shell whose `TSM-SSH` does not run refuses connections."""
+        return self.post("/service", host=host, service=service, **so)
 
     def extra(self, vm: str, key: str, value: str | None) -> Json:
         """Set a line of a VM's extra configuration; None removes it."""

@@ -47,9 +47,11 @@ class GuestDisk(Frozen):
 class GuestUsb(Frozen):
     """Hold one USB device as the guest shows it.
 
-    `status` is the guest's own word (`OK` in Windows), `speed` its own figure in Mbit/s (`480` in Linux). Windows may
-    show a serial in other case than the host does. `disks_known` is False where the guest could not say whether the
-    device has disks; then nobody may take it for one without.
+    `status` is the guest's own word (`OK` in Windows), `speed` its own figure in Mbit/s (`480` in Linux). `kinds` is
+    what it takes the device for: Windows' classes (`SmartCardReader`), or the USB class codes of its interfaces in
+    Linux (`0b`); empty where the guest does not tell. Windows may show a serial in other case than the host does.
+    `disks_known` is False where the guest could not say whether the device has disks; then nobody may take it for one
+    without.
     """
 
     vendor: int
@@ -58,6 +60,7 @@ class GuestUsb(Frozen):
     name: str = ""
     status: str = ""
     speed: str = ""
+    kinds: tuple[str, ...] = ()
     disks: tuple[GuestDisk, ...] = ()
     disks_known: bool = True
 
@@ -70,6 +73,11 @@ class GuestUsb(Frozen):
         """Say whether it may be the device with these ids; Windows shows serials in upper case, ports never agree."""
         same = not (self.serial and serial) or self.serial.casefold() == serial.casefold()
         return (self.vendor, self.product) == (vendor, product) and same
+
+    @property
+    def is_reader(self) -> bool | None:
+        """Say whether the guest takes it for a smart-card reader; None where it does not tell."""
+        return bool({"smartcardreader", "0b"} & {one.casefold() for one in self.kinds}) if self.kinds else None
 
     @property
     def in_use(self) -> str:

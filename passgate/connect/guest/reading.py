@@ -65,10 +65,17 @@ def _windows_device(
         serial=serial,
         name=_word(drive, "FriendlyName") or _word(row, "FriendlyName"),
         status=_word(row, "Status"),
+        kinds=_kinds(row, pnp, f"USB\\VID_{found[1]}&PID_{found[2]}&MI_".upper()),
         disks=found_disks,
         # A drive whose disk Get-Disk does not show: an account without the rights for it sees none.
         disks_known=drive is row or bool(found_disks),
     )
+
+
+def _kinds(row: dict[str, Any], pnp: tuple[dict[str, Any], ...], interfaces: str) -> tuple[str, ...]:
+    """Return the classes that Windows gives the device and its interfaces."""
+    mine = [row, *(other for other in pnp if _word(other, "InstanceId").upper().startswith(interfaces))]
+    return tuple(dict.fromkeys(kind for one in mine if (kind := _word(one, "Class"))))
 
 
 def _bears(instance: str, serial: str) -> bool:
@@ -147,6 +154,7 @@ def _from_sysfs(lines: list[str], blocks: dict[str, dict[str, Any]]) -> Iterator
                 serial=serial,
                 name=one.get("product", ""),
                 speed=one.get("speed", ""),
+                kinds=tuple(dict.fromkeys(value for key, value in facts if key == "kind" and value)),
                 disks=tuple(
                     _linux_disk(name, sizes.get(name, ""), blocks.get(name, {}), mounted.of_disk(name, facts))
                     for name in sorted(by_serial | {*sizes})

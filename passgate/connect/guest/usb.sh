@@ -16,6 +16,9 @@ if [ -d "$sys/bus" ]; then
       { IFS= read -r value <"$device/$name"; } 2>/dev/null
       printf "%s %s\n" "$name" "$value"
     done
+    for kind in "$device"/*:*/bInterfaceClass; do
+      { IFS= read -r value <"$kind"; } 2>/dev/null && printf "kind %s\n" "$value"
+    done
     for disk in "$device"/*:*/host*/target*/*:*/block/*; do
       { IFS= read -r sectors <"$disk/size"; } 2>/dev/null && printf "disk %s %s\n" "${disk##*/}" "$sectors"
       for part in "$disk" "$disk"/"${disk##*/}"*; do

@@ -20,6 +20,7 @@ from passgate.model.inventory import (
     ControllerKind,
     HostId,
     HostUsbDevice,
+    Power,
     UsbId,
     Vm,
     VmId,
@@ -27,6 +28,9 @@ from passgate.model.inventory import (
     listed,
 )
 from passgate.model.usb import canonical_path
+
+ONLY_WHILE_OFF = ("usb.generic.", "usb.quirks.")
+"""How the advanced settings begin that a running VM must not be given (KB 323394; reference vSphere 1.7)."""
 
 
 class VSphereConnector(Migrating, PassingThrough):
@@ -144,6 +148,13 @@ class VSphereConnector(Migrating, PassingThrough):
         """Give an advanced setting of the VM that value, None removes it; one that is so already counts as done."""
         doing = f"remove {key} from {vm.name}" if value is None else f"set {key} of {vm.name} to {value}"
         now = self.vm(vm)
+        if key.lower().startswith(ONLY_WHILE_OFF) and now.power is not Power.OFF:
+            raise RefusedError(
+                f"Could not {doing}: the VM is {now.power}, and takes this only while it is off.",
+                fault="InvalidPowerState",
+                hint="Power the VM off first.",
+                subject=vm.name,
+            )
         if next((said for one, said in now.extra.items() if one.lower() == key.lower()), None) != value:
             self._reconfigure("set_extra_config", vm, doing, specs.extra_config(now, key, value))
 

@@ -49,8 +49,8 @@ LINUX = re.compile(
 ESCAPED = re.compile(r"%(25|2f|5c)", re.IGNORECASE)
 HEX = re.compile(r"[0-9a-fA-F]{1,4}")
 MIB = 1024 * 1024
-PASSTHROUGH = ("usb.", "pciPassthru", MEMORY_BEFORE)
-"""How the advanced settings begin that USB and PCI passthrough know, our own note among them."""
+PASSTHROUGH = ("usb.", "pcipassthru", MEMORY_BEFORE.lower())
+"""How the advanced settings begin, in lower case, that USB and PCI passthrough know, our own note among them."""
 KERNEL = re.compile(r"kernelVersion='([^']*)'")
 
 LIGHT_VM = (
@@ -237,7 +237,9 @@ def vm_from(ref: str, props: Props, host: HostId, options: UsbOptions | None = N
         snapshots=tuple(snapshots(getattr(props.get("snapshot"), "rootSnapshotList", None) or ())),
         pci=tuple(vm_pci(one) for one in devices if isinstance(one, device.VirtualPCIPassthrough)),
         extra={
-            one.key: str(one.value) for one in props.get("config.extraConfig", ()) if one.key.startswith(PASSTHROUGH)
+            one.key: str(one.value)
+            for one in props.get("config.extraConfig", ())
+            if one.key.lower().startswith(PASSTHROUGH)
         },
         vmx_path=props.get("config.files.vmPathName", ""),
     )

@@ -27,6 +27,11 @@ from passgate.lab.hardware import HostUsb, LabVm
 TIMEOUT: Final = 20.0
 NOT_FOUND: Final = 127
 SPEEDS: Final = {"low": "1.5", "full": "12", "high": "480", "superSpeed": "5000", "superSpeedPlus": "10000"}
+INTERFACES: Final = {
+    "audio": "01", "communication": "02", "hid": "03", "hid_bootable": "03", "imaging": "06", "printer": "07",
+    "storage": "08", "hub": "09", "smart_card": "0b", "video": "0e", "wireless": "e0",
+}  # fmt: skip
+"""vSphere's family -> the class code that sysfs shows of the interface."""
 TMP: Final = "/tmp/"  # noqa: S108 - the guest's, not this machine's
 GUEST_TMP: Final = re.compile(r"(?<![\w/.-])/tmp/")
 SYSTEM_DISK: Final = 42949672960
@@ -111,6 +116,10 @@ def _furnish(root: Path, vm: LabVm, devices: Sequence[GuestDevice]) -> None:
         name = f"{facts.get('manufacturer', '')} {facts.get('product', '')}".strip()
         lines.append(f"Bus {1:03} Device {number:03}: ID {facts['idVendor']}:{facts['idProduct']} {name}")
     for (port, facts), one in zip(ports, devices, strict=True):
+        for number, family in enumerate(one.device.families):
+            interface = usb / port / f"{port}:1.{number}"
+            interface.mkdir()
+            (interface / "bInterfaceClass").write_text(f"{INTERFACES.get(family, 'ff')}\n", encoding="utf-8")
         if one.is_disk:
             _disk(root, usb / port / f"{port}:1.0/host{one.number + 2}/target3:0:0/3:0:0:0/block", one)
             size = disk_size(one.device)
