@@ -7,8 +7,9 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pages.procedure import steps_of
+from pages.procedure import checks_of, steps_of
 from passgate.engine.steps import Runbook, Step
+from passgate.model.plan import Severity
 from passgate.settings.shape import Approval, Policy, PolicyRule
 
 
@@ -28,14 +29,15 @@ def lines(policy: Policy, runbook: Runbook[Any]) -> Iterator[str]:
     """Yield what the policy as shipped in `config/policies/` says of the runbook."""
     yield "By the policy as shipped in `config/policies/`; the first rule that matches is the one."
     yield ""
+    may_warn = any(check.severity is Severity.WARNING for check in checks_of(runbook))
     for rule in rules_of(policy, runbook):
-        yield f"- `{rule.name}`{_where(rule)}: {_needs(rule)}"
+        yield f"- `{rule.name}`{_where(rule)}: {_needs(rule, may_warn=may_warn)}"
     gates = dict.fromkeys(
         item.kind.gate for item in steps_of(runbook) if issubclass(item.kind, Step) and item.kind.gate
     )
     for name in gates:
         for rule in rules_of(policy, runbook):
-            gate = getattr(rule, "gates", {}).get(name)
+            gate = rule.gates.get(name)
             if gate is None:
                 yield f"- Second gate `{name}`, rule `{rule.name}`: not asked at; the plan's approval covers the step."
             else:
@@ -53,11 +55,12 @@ def _where(rule: PolicyRule) -> str:
     return f" ({said})" if said else ""
 
 
-def _needs(rule: PolicyRule) -> str:
+def _needs(rule: PolicyRule, *, may_warn: bool) -> str:
     undone = "" if rule.undo_on_failure else " What was done stays when a step fails for good."
     begun = f" It must begin within {_time(rule.execute_within)} then." if rule.execute_within else ""
     if rule.pre_authorised or rule.approval is None:
-        return f"no decision, it is authorised in advance.{undone}"
+        warned = "; with a warning somebody has to approve it" if may_warn else ""
+        return f"no decision, it is authorised in advance{warned}.{undone}"
     within = f", within {_time(rule.approve_within)}" if rule.approve_within else ""
     return f"{_approvals(rule.approval)}, never of who asked{within}.{begun}{undone}"
 
