@@ -210,7 +210,7 @@ class Reaches902(Step):
 
     mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
-    patience: ClassVar[timedelta] = timedelta(seconds=5)
+    patience: ClassVar[timedelta] = timedelta(seconds=1)
 
     host: HostId
     other: HostId
@@ -271,3 +271,13 @@ def _is_on(systems: Systems, vm: VmId, to: HostId) -> Confirmation:
     now = systems.vsphere.vm(vm)
     saw = Saw.YES if now.host.ref == to.ref else Saw.NO
     return Confirmation(saw, f"vCenter shows {vm.name} on {now.host.name}", {"host": now.host.name})
+
+
+def can_try(one: Host, other: Host) -> bool:
+    """Say whether both hosts have a shell that answers and a management address, so that the port can be tried."""
+    return all(host.management_ip and not host.shell_error for host in (one, other))
+
+
+def reaches(one: Host, other: Host) -> Reaches902:
+    """Return the step that tries the port between both hosts."""
+    return Reaches902(one, other, (one.management_ip or "", other.management_ip or ""))

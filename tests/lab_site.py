@@ -118,6 +118,10 @@ class LabControl:
         """Set whether the cluster powers idle hosts off."""
         self.post("/cluster", dpm=on)
 
+    def attach(self, vm: str, host: str, path: str, *, local: bool = False) -> Json:
+        """Give a VM a USB device of a host behind Passgate's back, with vMotion support unless local."""
+        return self.post("/attach", vm=vm, host=host, path=path, local=local)
+
     def drs(self, vm: str, behavior: str | None = None, **how: Any) -> None:
         """Override DRS for a VM; without a behavior, take the override away."""
         self.post("/drs", vm=vm, behavior=behavior, **how)

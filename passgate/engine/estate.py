@@ -132,8 +132,10 @@ class Estate:
     async def read(self, scope: Scope, *, guests: bool = False) -> Inventory:
         """Read vCenter once, then the shells of the hosts in scope and the guests of the named VMs side by side."""
         site = await self.in_thread(read_inventory, self.session, scope, self._config.site.vcenter.name)
-        if scope.hosts:
-            site = await self.in_thread(with_surroundings, self.session, site, scope.hosts, scope.vms)
+        named = [vm for vm in site.vms if {vm.name, vm.uuid} & set(scope.vms)]
+        away = {entry.hostname for vm in named for entry in vm.usb if entry.hostname not in {None, vm.host.name}}
+        if near := {*scope.hosts, *filter(None, away)}:
+            site = await self.in_thread(with_surroundings, self.session, site, near, scope.vms)
         if scope.pci:
             site = self._with_confirmed(await self.in_thread(with_passthrough, self.session, site, scope))
         with_shells, asked = await asyncio.gather(

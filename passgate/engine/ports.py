@@ -31,6 +31,9 @@ class VSphere(Protocol):
     def power_off(self, vm: VmId) -> None:
         """Power the VM off at once, like pulling the plug (mutating)."""
 
+    def suspend(self, vm: VmId) -> None:
+        """Suspend the VM (mutating)."""
+
     def shut_down_guest(self, vm: VmId) -> None:
         """Ask VMware Tools to shut the guest down, and wait until the VM is off (mutating)."""
 

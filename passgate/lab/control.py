@@ -19,6 +19,7 @@
     POST /clock        {"seconds"}                       let vCenter's clock be so far ahead (or behind)
     POST /vm           {"vm", ...}                       set power, question, template, host and the like
     POST /guest        {"vm", "path", "act", ...}        act inside a guest: see guest_control.py
+    POST /attach       {"vm", "host", "path", "local"}   give a VM a USB device, with vMotion support unless local
     POST /rename-vm    {"vm", "name"}                    any name, duplicates and hostile ones too
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
     POST /passthrough  {"host", ...}                     set iommu, rebinds_live, forgets, names_buses, system_id; let
@@ -57,7 +58,7 @@ from starlette.routing import Route
 from passgate.lab import guest_control, pci_control
 from passgate.lab.cluster import DrsOverride
 from passgate.lab.hardware import Fault, HostUsb, LabHost, LabVm, VirtualPci, VirtualUsb
-from passgate.lab.inventory_seed import seeded_world
+from passgate.lab.inventory_seed import seeded_world, usb_controller
 from passgate.lab.reboot import power_down_idle, power_up, restart
 from passgate.lab.slack import ActError, SlackServer
 from passgate.lab.vcenter import VCenterServer
@@ -243,6 +244,21 @@ class Control:
             self._world.changed()
             return _vm_state(self._world, vm)
 
+    def attach(self, asked: Json) -> Json:
+        """Give a VM a USB device of a host, as somebody else's change would."""
+        vm, host = self._world.vm(asked["vm"]), self._world.host(asked["host"])
+        with self._world.lock:
+            if not any(one.kind == "xhci" for one in vm.devices):
+                vm.devices.append(usb_controller("xhci"))
+            key = 41000 + len(vm.usb)
+            pattern = f"path:{str(asked['path']).removeprefix('path:')}"
+            backing = None if asked.get("local") else host.name
+            vm.devices.append(
+                VirtualUsb("usb", key, 14000, key, f"USB {len(vm.usb) + 1}", pattern=pattern, hostname=backing)
+            )
+            self._world.touch(vm)
+            return _vm_state(self._world, vm)
+
     def rename_vm(self, asked: Json) -> Json:
         """Give a VM another name."""
         vm = self._world.vm(asked["vm"])
@@ -340,9 +356,9 @@ class ControlServer:
                 Route(f"/{act.__name__.replace('_', '-')}", self._serve(act), methods=["POST"])
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
-                    control.host, control.cluster, control.drs, control.reboot, control.standby, control.clock,
-                    control.expire, control.guest, control.passthrough, control.snapshot, control.schedule,
-                    control.rename_vm, control.add_vm, control.reset, control.extra, control.file,
+                    control.host, control.cluster, control.drs, control.reboot, control.standby, control.attach,
+                    control.clock, control.expire, control.guest, control.passthrough, control.snapshot,
+                    control.schedule, control.rename_vm, control.add_vm, control.reset, control.extra, control.file,
                 )
             ),
         ]  # fmt: skip

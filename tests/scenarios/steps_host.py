@@ -10,6 +10,7 @@ from tests.scenarios.steps_usb import movable, xhci
 
 STICK = "18a5:0302"
 ESX_01, ESX_02 = "esx-01.lab.example", "esx-02.lab.example"
+SUSPENDED = ("set_vm", {"vm": "win-01", "power": "suspended"})
 DPM = ("dpm", {"on": True})
 
 
@@ -88,5 +89,7 @@ SCENARIOS = (
     Scenario("vCenter has nothing against it", "win-01", lambda one: vmotion.Allowed(one.vm, other(one.site))),
     Scenario("both ways", "win-01", answers),
     Scenario("for a reboot", "win-01", down),
+    Scenario("that was suspended", "win-01", lambda one: power.Resume(one.vm), given=[SUSPENDED]),
+    Scenario("as it was", "win-01", lambda one: power.Suspend(one.vm)),
     Scenario("after a reboot", "win-02", lambda one: evacuation.StandUp(one.vm)),
 )  # fmt: skip

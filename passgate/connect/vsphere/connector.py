@@ -52,6 +52,10 @@ class VSphereConnector(Migrating, PassingThrough):
         """Power the VM off at once, like pulling the plug; off already counts as done."""
         self._power("power_off", vm, f"power off {vm.name}", "poweredOff", lambda one: one.PowerOffVM_Task())
 
+    def suspend(self, vm: VmId) -> None:
+        """Suspend the VM; suspended already counts as done."""
+        self._power("suspend", vm, f"suspend {vm.name}", "suspended", lambda one: one.SuspendVM_Task())
+
     def shut_down_guest(self, vm: VmId, *, within: timedelta = timedelta(minutes=5)) -> None:
         """Ask VMware Tools to shut the guest down, and wait until the VM is off; off already counts as done."""
         doing = f"shut down the guest of {vm.name}"

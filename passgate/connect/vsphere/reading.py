@@ -39,6 +39,7 @@ HOST_PRIVILEGES = (
     "Host.Config.NetService",
     "Host.Config.PciPassthru",
     "Host.Config.Settings",
+    "Host.Inventory.EditCluster",
 )
 """What runbooks that change a host need on it (reference vSphere 0.3)."""
 PRIVILEGES = (
@@ -51,6 +52,7 @@ PRIVILEGES = (
     "VirtualMachine.Config.Memory",
     "VirtualMachine.Config.Resource",
     "VirtualMachine.Interact.Reset",
+    "VirtualMachine.Interact.Suspend",
     "Resource.ColdMigrate",
     "Resource.HotMigrate",
     "VirtualMachine.GuestOperations.Query",
