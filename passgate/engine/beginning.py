@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from passgate.engine.authority import ENGINE, words
@@ -10,7 +11,7 @@ from passgate.engine.planning import differences, make_plan
 from passgate.engine.runtime import Runtime
 from passgate.errors import ConfigError, ConflictError, InputError, PassgateError, RecordError, WorldError
 from passgate.model.change import Change, Event, EventType, State
-from passgate.model.inventory import Inventory
+from passgate.model.inventory import Host, Inventory, Vm
 from passgate.model.plan import Plan
 
 LEASE = timedelta(minutes=2)
@@ -36,6 +37,7 @@ async def begin(runtime: Runtime, change: Change) -> Change | None:
         site, why = await _replanned(runtime, change, plan)
         # The reading may have taken longer than the leases: still held means that nobody acted in between.
         store.renew_leases(change.id, LEASE, runtime.clock(), tokens=tokens)
+        points = () if site is None or why else _restore_points(runtime, change, site)
     except RecordError:
         raise
     except ConflictError as error:
@@ -46,14 +48,14 @@ async def begin(runtime: Runtime, change: Change) -> Change | None:
         hold_up(runtime, change, error)
         return None
     except PassgateError as error:
-        site, why = None, (words(error),)
+        site, why, points = None, (words(error),), ()
     try:
         if site is None or why:
             said = f"the world is not as it was when this was approved: {'; '.join(why)}"
             ended = store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)
             store.give_leases_back(change.id, runtime.clock())
             return ended
-        points, said = _restore_points(runtime, change, site), "approved, and the world is as it was"
+        said = "approved, and the world is as it was"
         return store.begin(change.id, plan.steps, points, ENGINE, said, runtime.clock(), tokens)
     except ConflictError:
         # Withdrawn, or its approval ran out, while the estate was read: what stands is what the store says.
@@ -92,16 +94,26 @@ async def _replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inve
 
 
 def _restore_points(runtime: Runtime, change: Change, site: Inventory) -> tuple[Event, ...]:
-    """Return the events that keep the configuration of the VMs that the change acts on, as it was before."""
-    changed = {one.removeprefix("vm:") for one in (change.plan.resources if change.plan else ())}
-    return tuple(
-        Event(
-            type=EventType.RESTORE_POINT,
-            change=change.id,
-            actor=ENGINE,
-            at=runtime.clock(),
-            data={"vm": vm.name, "config": vm.model_dump(mode="json")},
+    """Return the events that keep the configuration of what the change acts on, VMs and hosts, as it was before.
+
+    What it acts on is what it has leases for, by whichever step. A PCI function is part of its host's configuration; a
+    USB device has none. Raises InputError for a VM or host that the reading does not show: nothing is begun without.
+    """
+    kept: dict[str, Mapping[str, Vm | Host]] = {
+        "vm": {vm.ref: vm for vm in site.vms},
+        "host": {host.ref: host for host in site.hosts},
+    }
+    points: dict[tuple[str, str], Event] = {}
+    for resource in change.plan.resources if change.plan else ():
+        kind, _, rest = resource.partition(":")
+        kind, ref = ("host", rest.partition("/")[0]) if kind == "pci" else (kind, rest)
+        if kind not in kept:
+            continue
+        found = kept[kind].get(ref)
+        if found is None:
+            raise InputError(f"How {resource} is now could not be read, so it can't be kept.", subject=resource)
+        data = {kind: found.name, "config": found.model_dump(mode="json")}
+        points[kind, ref] = Event(
+            type=EventType.RESTORE_POINT, change=change.id, actor=ENGINE, at=runtime.clock(), data=data
         )
-        for vm in site.vms
-        if vm.ref in changed
-    )
+    return tuple(points.values())

@@ -331,6 +331,8 @@ class Carrying:
         while True:
             try:
                 seen = await self.runtime.estate.in_thread(look, systems)
+            except (RecordError, SupersededError):
+                raise  # what was told while it looked could not be recorded
             except PassgateError as error:
                 if not error.safe_to_repeat:
                     raise

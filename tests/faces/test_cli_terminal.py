@@ -27,6 +27,7 @@ def test_words_in_any_language_are_shown_as_they_are(text: str) -> None:
 def test_the_restore_point_is_told_as_what_it_is() -> None:
     """It is how the VM was before, for people; steps are taken back by their own undo, not from it."""
     line = event_line(
-        {"type": "restore.saved", "at": "2026-11-23T08:12:20Z", "actor": {"person": "passgate"}, "data": {}}
-    )
-    assert line == "08:12:20  saved how the VM was before"
+        {"type": "restore.saved", "at": "2026-11-23T08:12:20Z", "actor": {"person": "passgate"},
+         "data": {"vm": "win-01", "config": {}}}
+    )  # fmt: skip
+    assert line == "08:12:20  saved how win-01 was before"

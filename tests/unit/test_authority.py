@@ -12,8 +12,8 @@ import pytest
 from passgate.engine.authority import Warrant
 from passgate.errors import NotAuthorizedError
 from passgate.ledger.signer import Signer
-from passgate.model.change import Actor, Door, Event, EventType, State, StepState
-from passgate.model.decision import Decision, Terms, Verdict
+from passgate.model.change import Actor, Door, Event, EventType, Gate, GateState, State, StepState
+from passgate.model.decision import Decision, GateTerms, Terms, Verdict
 from passgate.model.plan import Plan, PlannedStep, Risk
 from passgate.store.store import Store
 
@@ -52,7 +52,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
     store.close()
 
 
-def begin(store: Store, *, decided_by: Actor | None = BOB) -> Office:
+def begin(store: Store, *, decided_by: Actor | None = BOB, gate: str = "") -> Office:
     """Bring a change to where its first step has an intent."""
     plan = Plan(
         runbook="usb-attach",
@@ -61,9 +61,13 @@ def begin(store: Store, *, decided_by: Actor | None = BOB) -> Office:
         target="win-01",
         resources=(VM,),
         checks=(),
-        steps=(step(0), step(1)),
+        steps=(step(0), step(1, gate), step(2)) if gate else (step(0), step(1)),
     )
-    terms = Terms(policy="normal", approvals=1, groups=("operations",), voters=("bob", "carol"))
+    voters = {"groups": ("operations",), "voters": ("bob", "carol")}
+    asked = GateTerms(others=True, approve_within=timedelta(hours=9), **voters)
+    terms = Terms(
+        policy="normal", approvals=1, execute_within=timedelta(hours=4), gates={gate: asked} if gate else {}, **voters
+    )
     change = store.file_change("usb-attach", {}, ALICE, "a test", None, NOON).id
     store.save_plan(change, plan, terms, NOON + timedelta(hours=1), NOON)
     store.move(change, State.WAITING, ALICE, "waits", NOON)
@@ -82,11 +86,12 @@ def begin(store: Store, *, decided_by: Actor | None = BOB) -> Office:
     return made
 
 
-def step(index: int) -> PlannedStep:
+def step(index: int, gate: str = "") -> PlannedStep:
     """Return a step on paper."""
     return PlannedStep(
-        index=index, kind="power.Off", fields={}, title="Off", needed=True, mutates=True, before="on", after="off"
-    )
+        index=index, kind="power.Off", fields={}, title="Off", needed=True, mutates=True, before="on", after="off",
+        gate=gate,
+    )  # fmt: skip
 
 
 def test_lets_a_call_pass_that_has_everything(office: Office) -> None:
@@ -158,3 +163,94 @@ def test_the_refusal_reads_well(office: Office) -> None:
     with pytest.raises(NotAuthorizedError, match="power_off on vm:vm-8 was not sent") as refusal:
         office.warrant("power_off", "vm:vm-8")
     assert f"passgate show {office.change}" in refusal.value.hint
+
+
+REBOOT = "host-reboot"
+AFTER = timedelta(hours=3)
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> Iterator[Office]:
+    """Open an office whose change has a second gate before its second step; that step has its intent."""
+    store = Store(f"sqlite:///{tmp_path}/p.db", origin="test", signer=Signer.load_or_create(tmp_path / "key"))
+    store.migrate()
+    made = begin(store, gate=REBOOT)
+    for index in (1, 2):
+        event = Event(type=EventType.STEP_INTENT, change=made.change, actor=ALICE, at=NOON, data={"step": str(index)})
+        store.step(made.change, index, StepState.INTENT, event, attempt=True)
+    yield made
+    store.close()
+
+
+def come_to(office: Office) -> Gate:
+    """Open the gate."""
+    gate = Gate(name=REBOOT, step=1, opened_at=NOON, approve_by=NOON + timedelta(hours=9))
+    office.store.open_gate(office.change, gate, ALICE, keep=TTL, tokens=office.warrant.tokens)
+    return gate
+
+
+def vote(office: Office, person: str) -> None:
+    """Approve at the gate, whatever policy says of that person."""
+    digest = office.store.change(office.change).digest or ""
+    office.store.decide(
+        Decision(
+            change=office.change, digest=digest, gate=REBOOT, person=person, door="cli", verdict=Verdict.APPROVE,
+            at=NOON + AFTER,
+        ),
+        Actor(person=person, door=Door.CLI),
+    )  # fmt: skip
+
+
+def passed(office: Office, *people: str) -> None:
+    """Open the gate, let these people approve, and write down that it is passed."""
+    gate = come_to(office)
+    for person in people:
+        vote(office, person)
+    office.now = NOON + AFTER
+    shut = gate.model_copy(update={"state": GateState.PASSED})
+    office.store.settle_gate(office.change, shut, ALICE, office.now)
+
+
+def test_a_step_behind_a_gate_needs_the_gates_own_votes(gated: Office) -> None:
+    """The step itself, and every one after it; what is before it, and the way back, need the plan's alone."""
+    gated.warrant("power_off", VM)
+    for index in (1, 2):
+        behind = replace(gated.warrant, step=index)
+        assert "the gate host-reboot of CHG-0001 was not passed" in gated.refused(behind)
+        replace(behind, undoing=True)("power_on", VM)
+    come_to(gated)
+    assert "was not passed" in gated.refused(replace(gated.warrant, step=1))
+    vote(gated, "carol")
+    assert "was not passed" in gated.refused(replace(gated.warrant, step=1)), "it is counted, not yet settled"
+
+
+@pytest.mark.parametrize("people", [(), ("bob",), ("dave",), ("alice",)], ids=["none", "approver", "other", "own"])
+def test_a_gate_that_was_passed_without_votes_that_count_is_none(gated: Office, people: tuple[str, ...]) -> None:
+    """Its row says that it was passed; the votes are counted anew all the same."""
+    passed(gated, *people)
+    assert "not approved at the gate host-reboot" in gated.refused(replace(gated.warrant, step=1))
+
+
+def test_a_gate_that_was_passed_lets_its_step_and_those_after_it_act(gated: Office) -> None:
+    """Carol did not approve the plan, so she counts."""
+    passed(gated, "carol")
+    for index in (0, 1, 2):
+        replace(gated.warrant, step=index)("power_off", VM)
+
+
+def test_an_approval_at_a_gate_is_as_fresh_as_one_of_the_plan(gated: Office) -> None:
+    """Behind the gate the window counts from there on; before it, from the plan's approval."""
+    passed(gated, "carol")
+    gated.now = NOON + timedelta(hours=4)
+    assert "was good until" in gated.refused()
+    replace(gated.warrant, step=1)("power_off", VM)
+    gated.now = NOON + AFTER + timedelta(hours=4)
+    assert "was good until" in gated.refused(replace(gated.warrant, step=1))
+
+
+def test_the_gate_of_a_step_that_was_not_needed_is_not_asked_for(gated: Office) -> None:
+    """A remedy that was spared never opened its gate; the steps after it go on."""
+    data = {"step": "1", "state": "not needed"}
+    event = Event(type=EventType.STEP_OUTCOME, change=gated.change, actor=ALICE, at=NOON, data=data)
+    gated.store.step(gated.change, 1, StepState.NOT_NEEDED, event)
+    replace(gated.warrant, step=2)("power_off", VM)

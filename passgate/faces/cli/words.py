@@ -156,7 +156,7 @@ EVENTS = {
     "change.planned": "planned",
     "change.state": "{to}{about}",
     "authority.refused": "held back: a call without authority was refused{about}",
-    "restore.saved": "saved how the VM was before",
+    "restore.saved": "saved how {vm}{host} was before",
     "gate.opened": "waits at the gate {gate}: {why}, until {until}",
     "gate.settled": "the gate {gate} is {state}{about}",
     "step.intent": "{title}{again} ...",
