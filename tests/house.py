@@ -43,6 +43,9 @@ rules:
     vms: ["short-gate-*"]
     approval: {needed: 1, groups: [operations]}
     gates: {host-reboot: {approval: {needed: 1, groups: [operations]}, approve_within: 2s, others: true}}
+  - name: standard-for-tests
+    vms: ["std-*"]
+    pre_authorised: true
   - name: two-of-them
     vms: ["pair-*"]
     approval: {needed: 2, groups: [operations]}

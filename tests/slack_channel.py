@@ -82,6 +82,28 @@ class Channel:
         ts = self.parent(change)["ts"]
         return self.house.lab.control.slack("click", user=person, message_ts=ts, action_id=button, confirm=True, **how)
 
+    def gate(self, change: Change) -> Json:
+        """Wait for the message of the change's second gate in its thread."""
+        ts = self.parent(change)["ts"]
+
+        def found() -> list[Json]:
+            thread: list[Json] = self._state()["threads"][CHANNEL].get(ts, [])
+            return [one for one in thread if "the gate *" in _words(one["blocks"][:1]) and "before step" in one["text"]]
+
+        until(lambda: bool(found()), f"{change.id} shows its gate", told=lambda: str(self.thread(change)))
+        (message,) = found()
+        return message
+
+    def gate_buttons(self, change: Change) -> list[Json]:
+        """Return the buttons of the gate's message."""
+        blocks = self.gate(change)["blocks"]
+        return [element for block in blocks if block["type"] == "actions" for element in block["elements"]]
+
+    def click_gate(self, person: str, change: Change, button: str = APPROVE, **how: Any) -> Json:
+        """Click a button of the gate's message as that person."""
+        ts = self.gate(change)["ts"]
+        return self.house.lab.control.slack("click", user=person, message_ts=ts, action_id=button, confirm=True, **how)
+
     def notes(self, person: str) -> list[str]:
         """Return what Passgate told that person alone, oldest first."""
         return [str(one["text"]) for one in self._state()["ephemerals"] if one["to"] == person]
