@@ -20,7 +20,7 @@ from passgate.engine.runtime import Runtime, open_store, utc_now
 from passgate.model.change import Actor, Change, Door, State
 from passgate.model.decision import Decision, Verdict
 from passgate.settings.load import load_config
-from passgate.settings.shape import FromFile, Shell
+from passgate.settings.shape import FromFile, GuestLogin, Shell
 from tests.contract.vsphere_places import Place
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +40,13 @@ def with_test_content(runtime: Runtime) -> Runtime:
 
 
 @contextmanager
-def engine_on(place: Place, home: Path, shells: ShellAccess | None = None) -> Iterator[Runtime]:
-    """Open a runtime on that vCenter and these ESXi shells, with a home and a ledger of its own."""
+def engine_on(
+    place: Place, home: Path, shells: ShellAccess | None = None, guest: tuple[str, str] | None = None
+) -> Iterator[Runtime]:
+    """Open a runtime on that vCenter and these ESXi shells, with a home and a ledger of its own.
+
+    `guest` is user and password in Linux guests.
+    """
     home.mkdir()
     (home / "password").write_text(place.endpoint.password)
     shipped = load_config(ROOT / "config")
@@ -53,7 +58,12 @@ def engine_on(place: Place, home: Path, shells: ShellAccess | None = None) -> It
             "password": FromFile(file="password"),
         }
     )
-    site = shipped.site.model_copy(update={"vcenter": vcenter, "shell": _shell(home, shells) if shells else None})
+    parts = {
+        "vcenter": vcenter,
+        "shell": _shell(home, shells) if shells else None,
+        "guests": (_login(home, *guest),) if guest else shipped.site.guests,
+    }
+    site = shipped.site.model_copy(update=parts)
     config = shipped.model_copy(update={"site": site})
     store = open_store(home, config)
     found = Runtime(home, config, store, Catalogue(ROOT), Estate(config, home), utc_now)
@@ -73,6 +83,11 @@ def _shell(home: Path, access: ShellAccess) -> Shell:
         addresses=json.dumps(dict(access.addresses)),
         timeout=access.timeout,
     )
+
+
+def _login(home: Path, user: str, password: str) -> GuestLogin:
+    (home / "guest.password").write_text(password)
+    return GuestLogin(family="linux", user=user, password=FromFile(file="guest.password"))
 
 
 async def approved(runtime: Runtime, runbook: str, ask: dict[str, Any]) -> Change:

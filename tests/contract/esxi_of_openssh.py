@@ -84,6 +84,35 @@ UsePAM no
 """
 
 
+def showing(vid_pid: str, serial: str, name: str) -> dict[str, str]:
+    """Return the tools of a host with one storage device, which its arbitrator offers."""
+    vendor, _, product = vid_pid.partition(":")
+    return {
+        **TOOLS,
+        "lsusb": f"""\
+cat <<'END'
+Bus 001 Device 001: ID 0e0f:8003 VMware, Inc. Root Hub
+  iSerial                 1 0000:00:14.0
+
+Bus 001 Device 002: ID {vid_pid} {name}
+      bInterfaceClass         8 Mass Storage
+  iSerial                 3 {serial}
+END
+""",
+        "esxcli": f"""\
+case "$*" in
+"hardware usb passthrough device list") cat <<'END'
+Bus  Dev  VendorId  ProductId  Enabled  Can Connect to VM          Name
+---  ---  --------  ---------  -------  -------------------------  ----------------------------
+1    2    {vendor.lstrip("0"):8}  {product.lstrip("0"):9}  true     yes (passthrough enabled)  {name}
+END
+;;
+*) exit 1;;
+esac
+""",
+    }
+
+
 def prepare(made: Path, tools: Mapping[str, str] = TOOLS) -> None:
     """Put keys and a shell with these tools into an empty folder; `openssh` serves it."""
     (made / "tools").mkdir()

@@ -65,11 +65,11 @@ class Place:
 
 
 @contextmanager
-def govmomi(folder: Path) -> Iterator[Place]:
-    """Run govmomi's simulator; skips where it can't be built."""
+def govmomi(folder: Path, guest: Path | None = None) -> Iterator[Place]:
+    """Run govmomi's simulator, with that guest in its VMs if one is given; skips where it can't be built."""
     ca = tls.make_ca(folder)
     pair = tls.issue(ca, ["127.0.0.1"])
-    with vcenter(pair.cert, pair.key, ca.cert.read_text()) as endpoint:
+    with vcenter(pair.cert, pair.key, ca.cert.read_text(), guest=guest) as endpoint:
         place = Place(endpoint, vm="DC0_H0_VM0", twins="DC0_H0")
         with place.opened:
             yield place

@@ -18,7 +18,9 @@ import select
 import shlex
 import shutil
 import socket
+import socketserver
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -176,6 +178,7 @@ class Guest:
         self._process = process
         self._folder = folder
         self._said = b""
+        self._lock = threading.Lock()
         self._jobs = itertools.count(1)
         self._plugged: dict[str, str] = {}
         self._line(BOOT)
@@ -210,13 +213,19 @@ class Guest:
 
     def sh(self, script: str) -> str:
         """Run a script in the guest and return what it printed; it must end well."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(base64.b64encode(script.encode()) + b"\n")
-        self._process.stdin.flush()
-        status, _, printed = self._line(ANSWER).partition(" ")
-        text = base64.b64decode(printed).decode("utf-8", "replace")
-        assert status == "0", f"{script!r} ended with {status} in the guest and printed: {text}"
+        status, printed = self.ran(script)
+        text = printed.decode("utf-8", "replace")
+        assert status == 0, f"{script!r} ended with {status} in the guest and printed: {text}"
         return text
+
+    def ran(self, script: str) -> tuple[int, bytes]:
+        """Run a script in the guest and return its exit status and what it printed."""
+        assert self._process.stdin is not None
+        with self._lock:
+            self._process.stdin.write(base64.b64encode(script.encode()) + b"\n")
+            self._process.stdin.flush()
+            status, _, printed = self._line(ANSWER).partition(" ")
+        return int(status), base64.b64decode(printed)
 
     def _line(self, seconds: float) -> str:
         """Return the next line that the guest sends."""
@@ -263,6 +272,25 @@ class Guest:
         """End the guest, as pulling the plug does."""
         self._qmp.close()
         self._process.kill()
+
+
+@contextmanager
+def lent(guest: Guest, path: Path) -> Iterator[Path]:
+    """Lend the guest to another program, which sends it scripts over a socket at that path, in the guest's own form."""
+
+    class Answering(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            status, printed = guest.ran(base64.b64decode(self.rfile.readline()).decode())
+            self.wfile.write(f"{status} {base64.b64encode(printed).decode()}\n".encode())
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield path
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

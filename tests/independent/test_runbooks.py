@@ -24,7 +24,7 @@ from passgate.engine.steps import Check, Runbook, Steps
 from passgate.errors import CheckFailedError
 from passgate.model.change import Change, State
 from passgate.model.inventory import ControllerKind
-from tests.contract.esxi_of_openssh import TOOLS, openssh, prepare
+from tests.contract.esxi_of_openssh import openssh, prepare, showing
 from tests.contract.vsphere_places import PLACES, STICK, Place, govmomi
 from tests.engine_room import ALICE, approved, begun, engine_on
 from tests.independent.vcenter_of_govmomi import CANT
@@ -36,32 +36,6 @@ LEFT_OUT = {
     "guest.SeesUsb": "tools",
 }
 """Check or step -> the name in CANT of what the simulator lacks for it."""
-
-
-STICK_TOOLS = {
-    "lsusb": """\
-cat <<'END'
-Bus 001 Device 001: ID 0e0f:8003 VMware, Inc. Root Hub
-  iSerial                 1 0000:00:14.0
-
-Bus 001 Device 002: ID 18a5:0302 Verbatim, Ltd Flash Drive
-      bInterfaceClass         8 Mass Storage
-  iSerial                 3 07A40901A2B3
-END
-""",
-    "esxcli": """\
-case "$*" in
-"hardware usb passthrough device list") cat <<'END'
-Bus  Dev  VendorId  ProductId  Enabled  Can Connect to VM          Name
----  ---  --------  ---------  -------  -------------------------  ----------------------------
-1    2    18a5      302        true     yes (passthrough enabled)  Verbatim, Ltd Flash Drive
-END
-;;
-*) exit 1;;
-esac
-""",
-}
-"""What a host's tools say of the stick that govmomi's simulator was given, in the form of published captures."""
 
 
 @pytest.fixture(params=PLACES)
@@ -142,7 +116,7 @@ async def test_attaches_on_a_site_of_parts_that_others_wrote(tmp_path: Path) -> 
     The arbitrator is stopped at first, and is started once.
     """
     (shell := tmp_path / "esxi").mkdir()
-    prepare(shell, {**TOOLS, **STICK_TOOLS})
+    prepare(shell, showing("18a5:0302", "07A40901A2B3", "Verbatim, Ltd Flash Drive"))
     with govmomi(tmp_path) as place, openssh(shell, "DC0_H0") as access:
         with engine_on(place, tmp_path / "home", access) as runtime:
             runbook = runtime.catalogue.runbook("usb-attach")

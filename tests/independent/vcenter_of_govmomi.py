@@ -30,7 +30,7 @@ CANT = {
     "change-version": "changeVersion is ignored and empty, so ConcurrentAccess never comes",
     "slow-tasks": "tasks have ended when the call returns, so TaskInProgress and long waits never come",
     "questions": "runtime.question is never set",
-    "tools": "VMware Tools never run; ShutdownGuest powers the VM off at once, and guest operations do not exist",
+    "tools": "VMware Tools run only where a guest under QEMU is lent; ShutdownGuest powers the VM off at once",
     "privileges": "HasPrivilegeOnEntities grants everything to everybody; NoPermission never comes",
     "dpm": "DPM settings are accepted and forgotten",
     "device-keys": "new devices get keys such as 203, no unitNumber, no vendor and product",
@@ -77,10 +77,20 @@ def built() -> Path:
 
 @contextmanager
 def vcenter(
-    certificate: Path, key: Path, ca: str, api: str = "8.0.2.0", model: Literal["vpx", "esx"] = "vpx"
+    certificate: Path,
+    key: Path,
+    ca: str,
+    api: str = "8.0.2.0",
+    *,
+    model: Literal["vpx", "esx"] = "vpx",
+    guest: Path | None = None,
 ) -> Iterator[Endpoint]:
-    """Run one simulated vCenter, or ESXi host (`esx`), that shows that certificate; it ends when its input closes."""
-    command = [str(built()), api, str(certificate), str(key), model]
+    """Run one simulated vCenter, or ESXi host (`esx`), that shows that certificate; it ends when its input closes.
+
+    `guest` is a socket at which a real guest runs scripts (`guest_of_qemu.lent`): its programs and files are then those
+    of every VM, whose account is `root` with the password `guest`.
+    """
+    command = [str(built()), api, str(certificate), str(key), model, *([str(guest)] if guest else [])]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdin is not None

@@ -112,16 +112,17 @@ func hosts() []*simulator.HostSystem {
 	return all
 }
 
-func withDevices() {
+// withDevices gives each host its USB devices and PCI functions; `more` are at every host too.
+func withDevices(more ...types.VirtualMachineUsbInfo) {
 	devices := map[types.ManagedObjectReference][]types.VirtualMachineUsbInfo{}
 	functions := map[types.ManagedObjectReference]*passthrough{}
 	for number, host := range hosts() {
-		devices[host.Self] = []types.VirtualMachineUsbInfo{
+		devices[host.Self] = append([]types.VirtualMachineUsbInfo{
 			device("STORE N GO", "path:0/1/3 version:2", 0x18a5, 0x0302, "high"),
 			device("Ultra Fit", "path:0/2/1 version:3", 0x0781, 0x5583, "superSpeed"),
 			device("HASP", "path:0/1/5", 0x0529, 0x0001, "full"),
 			device("HASP", "path:0/1/6", 0x0529, 0x0001, "full"),
-		}
+		}, more...)
 		// The first host changes passthrough at once; the others would at a reboot, which there is none of.
 		functions[host.Self] = withPassthrough(host, number == 0)
 		withServices(host)
@@ -177,7 +178,11 @@ func main() {
 	if os.Args[4] == "esx" {
 		withRolesOnly()
 	}
-	withDevices()
+	if len(os.Args) > 5 {
+		withDevices(device("QEMU USB HARDDRIVE", "path:0/1/8", 0x46f4, 0x0001, "superSpeed"))
+	} else {
+		withDevices()
+	}
 	certificate, err := tls.LoadX509KeyPair(os.Args[2], os.Args[3])
 	if err != nil {
 		panic(err)
@@ -186,6 +191,9 @@ func main() {
 	model.Service.RegisterEndpoints = true
 	model.Service.ServeMux = front(model.Service)
 	model.Service.Listen = &url.URL{Scheme: "https", Host: "127.0.0.1:0", User: url.UserPassword("user", "pass")}
+	if len(os.Args) > 5 {
+		withGuest(os.Args[5], model.Service.ServeMux)
+	}
 	server := model.Service.NewServer()
 	fmt.Printf("https://%s\n", server.URL.Host)
 	_, _ = io.Copy(io.Discard, os.Stdin)
