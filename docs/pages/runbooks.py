@@ -20,7 +20,7 @@ from passgate.model.plan import Plan, Risk, Severity
 from passgate.settings.shape import Policy
 
 Json = dict[str, Any]
-LIMITS = re.compile(r"^Known limits:\s*", re.IGNORECASE)
+LIMITS = re.compile(r"(?:^|(?<=[.:]))\s*\bKnown limits?:\s*", re.MULTILINE)
 RISKS = {
     Risk.READ_ONLY: "It changes nothing.",
     Risk.LOW: "Nobody loses anything by it.",
@@ -80,10 +80,9 @@ should be does nothing. Words in italics stand for names that only a plan knows.
 
 
 def _described(runbook: Runbook[Any]) -> tuple[str, str]:
-    """Return what the runbook's file says of it, and its known limits: the paragraphs from `Known limits:` on."""
-    paragraphs = re.split(r"\n\s*\n", runbook.description)
-    first = next((place for place, text in enumerate(paragraphs) if LIMITS.match(text)), len(paragraphs))
-    return "\n\n".join(paragraphs[:first]), LIMITS.sub("", "\n\n".join(paragraphs[first:]))
+    """Return what the runbook's file says of it, and its known limits: what follows on `Known limits:`."""
+    about, _, limits = LIMITS.sub("\0", runbook.description, count=1).partition("\0")
+    return about.strip(), f"{limits[:1].upper()}{limits[1:]}".strip()
 
 
 def _fields(runbook: Runbook[Any]) -> Iterator[str]:
@@ -176,11 +175,16 @@ def _options(ask: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{option} {shlex.quote(str(value))}"
 
 
+def _how(how: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in how.items())
+
+
 def _example(example: Json) -> Iterator[str]:
     plan = Plan.model_validate(example["plan"])
     yield f"Its plan on the lab: {example['name']}."
     if example.get("given"):
-        yield f"Before that, in the lab: {on_one_line(json.dumps(example['given']))}."
+        calls = "; ".join(f"`{act}` {_how(how)}" for one in example["given"] for act, how in one.items())
+        yield f"In a lab with this changed before: {calls}."
     yield ""
     said = plan_lines(plan.model_dump(mode="json"), plan.digest, None)
     yield from (f"    {line}" for line in said)
