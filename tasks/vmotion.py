@@ -81,7 +81,7 @@ class IsAtHome(Check):
     code: ClassVar[str] = "USB-VMO-04"
     rule: ClassVar[str] = "A running VM that has USB devices of another host is not powered off there"
     source: ClassVar[str] = "article, limits of vMotion with USB; vendor documentation (reference vSphere 4)"
-    hint: ClassVar[str] = "Migrate the VM to the host of its devices first, then request again."
+    hint: ClassVar[str] = "Bring it home first: `passgate request usb-return-home`; then request again."
 
     vm: Vm
 

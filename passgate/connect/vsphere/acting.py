@@ -49,5 +49,5 @@ class Acting:
 
     def _await(self, task: Any, *, doing: str, subject: str, vm: Any = None, within: timedelta | None = None) -> None:
         """Wait until the task has ended well; with `vm`, a question of that VM ends the wait too."""
-        seconds = (within or self._task_within).total_seconds()
+        seconds = (self._task_within if within is None else within).total_seconds()
         wait_for_task(self._session, task, vm, seconds, doing=doing, subject=subject)
