@@ -2,7 +2,7 @@
 
 A procedure is a generator, and what it yields depends on the estate. So its source is read in order: each `yield`, and
 each `yield from` a function of flows/ or tasks/ as if its lines stood there. What stands in a branch or a loop, or
-below a `return` in one, is not always yielded, and is marked so.
+below one that returns, is not always yielded, and is marked so.
 """
 
 from __future__ import annotations
@@ -181,5 +181,8 @@ def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             yield name, value
 
 
-def _returns(statement: ast.stmt) -> bool:
-    return any(isinstance(node, ast.Return) for node in ast.walk(statement))
+def _returns(statement: ast.If) -> bool:
+    """Say whether a branch ends the procedure with steps of its own; one that only returns is a guard."""
+    branches = (statement.body, statement.orelse)
+    ending = [one for branch in branches if len(branch) > 1 for one in branch]
+    return any(isinstance(node, ast.Return) for one in ending for node in ast.walk(one))

@@ -20,7 +20,7 @@ from passgate.model.plan import Plan, Risk, Severity
 from passgate.settings.shape import Policy
 
 Json = dict[str, Any]
-LIMITS = re.compile(r"(?:^|(?<=[.:]))\s*\bKnown limits?:\s*", re.MULTILINE)
+LIMITS = re.compile(r"(?:^|(?<=[.:]))\s*\bKnown limits?[.:]\s+", re.MULTILINE)
 RISKS = {
     Risk.READ_ONLY: "It changes nothing.",
     Risk.LOW: "Nobody loses anything by it.",
