@@ -5,7 +5,7 @@ are looked at before anything is touched, vCenter is asked whether it would move
 kept from switching the devices' host off: that setting stays, because the devices stay in use there. After the move
 each device must still be connected, and the guest must still see it; else the VM is moved back.
 
-Known limits. While the VM is away from the host of its devices it must not be powered off or suspended: it would lose
+Known limits: while the VM is away from the host of its devices it must not be powered off or suspended: it would lose
 them until it is brought home with usb-return-home, and Passgate refuses to power it off there. HA that starts it on
 another host loses the devices too. TCP 902 between the hosts is tried from their shells where these answer; that the
 port is the one that is used is the article's word, vendor documents name the management network only. A move to another

@@ -4,10 +4,10 @@ A VM that was powered off or suspended away from the host of its devices has los
 It is moved to that host as it is (running, suspended or off), then powered on or resumed if that is wanted, and each
 device is looked for in vCenter, on the host and in the guest itself.
 
-Known limits. The VM's configuration must name exactly one host of devices, and this host must be connected: where power
-management switched it off, switch it on first. A running VM that lost a device while it was away gets it back at home
-where the host connects it by itself; where it does not, the VM is moved back, and has to be shut down first. The guest
-of a resumed Linux may mount the disk elsewhere. An ESXi host without a vCenter can't do this.
+Known limits: the VM's configuration must name exactly one host of devices, and this host must be connected: where power
+management switched it off, switch it on first. A VM that runs without its devices, because HA started it elsewhere or
+somebody restarted it there, is powered off and on at home if they do not connect by themselves. The guest of a resumed
+Linux may mount the disk elsewhere. An ESXi host without a vCenter can't do this.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def usb_return_home(ask: UsbReturnHome, site: Inventory) -> Steps:
         yield power.Resume(machine)
     elif ask.power_on:
         yield power.On(machine)
+    if machine.power is Power.ON and not all(entry.connected for entry in machine.usb):
+        yield away.CycleAtHome(machine, devices, power.gentlest(machine))
     if ask.power_on or machine.power is Power.ON:
         for device in devices:
             yield usb.Connected(machine, device)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Severity
-from passgate.errors import CheckFailedError
-from passgate.model.inventory import Host, HostUsbDevice, Inventory, Power, Vm
+from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Remedy, Saw, Severity, Systems
+from passgate.errors import CheckFailedError, RefusedError
+from passgate.model.inventory import Host, HostUsbDevice, Inventory, Power, UsbId, Vm, VmId
+from tasks import power
 from tasks.vmotion import PORT, homes
 
 VENDOR = "vendor documentation of vMotion with USB (reference vSphere 4)"
@@ -200,3 +202,68 @@ def _family(address: str | None) -> int | None:
         return ipaddress.ip_address(address or "").version
     except ValueError:
         return None
+
+
+@dataclass(frozen=True)
+class CycleAtHome(Remedy):
+    """Power a VM off and on again at the host of its USB devices, should they not connect by themselves there.
+
+    What was started elsewhere, by HA for one, may need that: devices connect at power-on and resume (reference 1.8).
+    """
+
+    attempts: ClassVar[int] = 2
+    patience: ClassVar[timedelta] = timedelta(seconds=20)
+
+    vm: VmId
+    devices: tuple[UsbId, ...]
+    how: power.How = power.How.GUEST
+
+    @property
+    def title(self) -> str:
+        """Say what is done, and when."""
+        return f"Power {self.vm.name} off and on if its USB devices do not connect"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Be ready in any case: whether the devices connect by themselves shows only at home."""
+        return Effect(
+            needed=True,
+            before=f"the USB devices of {self.vm.name} connect by themselves at home, or not",
+            after=f"{self.vm.name} has its USB devices",
+            then=site,
+            impact=f"{self.vm.name} may go down and start again, if its devices do not connect by themselves",
+        )
+
+    def well(self, systems: Systems) -> Confirmation:
+        """Look whether all devices are connected."""
+        now = systems.vsphere.vm(self.vm)
+        if now.power is not Power.ON:
+            return Confirmation(Saw.NO, f"{now.name} is {now.power}")
+        lost = [one.words for one in self.devices if (entry := now.usb_entry(one)) is None or not entry.connected]
+        if lost:
+            return Confirmation(Saw.NO, f"{', '.join(lost)} is not connected to {now.name}")
+        return Confirmation(Saw.YES, f"all USB devices of {now.name} are connected")
+
+    def apply(self, systems: Systems) -> None:
+        """Power off and on; one that is well is left alone, one that is off already only started."""
+        if self.well(systems).saw is Saw.YES:
+            return
+        now = systems.vsphere.vm(self.vm)
+        strange = sorted({one.host.name for one in self.devices} - {now.host.name})
+        if strange:
+            raise RefusedError(
+                f"{now.name} is on {now.host.name}, not on {', '.join(strange)}; it was not powered off.",
+                fault="AwayFromHome",
+                hint="Somebody moved it meanwhile; plan the change again.",
+                subject=now.name,
+            )
+        if now.power is Power.ON:
+            power.Off(self.vm, self.how).apply(systems)
+        power.On(self.vm).apply(systems)
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Look whether all devices are connected."""
+        return self.well(systems)
+
+    def undo(self) -> NoUndo:
+        """Leave it on, as it was before."""
+        return NoUndo(f"{self.vm.name} is on, as it was before the change", leaves=False)

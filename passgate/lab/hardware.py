@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -114,8 +113,6 @@ class LabHost:
     boot_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     dpm: bool | None = None
     """Override of the cluster's power management for this host; None: no override."""
-    at_boot: list[Callable[[], None]] = field(default_factory=list)
-    """What was configured and takes effect with the next boot only; each is called once, under the world's lock."""
     recent_tasks: list[str] = field(default_factory=list)
 
     @property

@@ -54,9 +54,6 @@ def boot(world: World, host: LabHost) -> None:
         for service in host.services.values():
             service.running = service.policy in {"on", "automatic"}
         passthrough.booted(host)
-        pending, host.at_boot = host.at_boot, []
-        for act in pending:
-            act()
         if host.arbitrator_autostart:
             world.start_arbitrator(host)
         world.changed()

@@ -116,6 +116,19 @@ def test_a_vm_that_lost_its_stick_away_gets_it_back_at_home(dongle: House, power
     assert (vm["host"], vm["power"], [one["connected"] for one in vm["usb"]]) == (ESX_01, "poweredOn", [True])
 
 
+def test_a_vm_that_was_started_away_is_restarted_only_if_its_stick_does_not_connect(dongle: House) -> None:
+    """At home the stick connects by itself: the restart that people approved is not carried out."""
+    house = dongle
+    away(house, "poweredOff")
+    house.lab.control.set_vm("win-01", power="poweredOn")
+    change = request(house, "usb-return-home")
+    house.decide("bob", change)
+    ended = house.ends(change)
+    assert ended.state is State.DONE, ended.outcome
+    assert [one["method"] for one in house.touched()] == ["RelocateVM_Task"]
+    assert [one["connected"] for one in house.lab.control.vm("win-01")["usb"]] == [True]
+
+
 def test_a_port_that_does_not_answer_stops_before_anything_is_touched(dongle: House) -> None:
     """TCP 902 is tried first; where it is closed nothing is sent at all."""
     house = dongle
@@ -185,8 +198,7 @@ def test_a_way_back_that_fails_stops_with_what_is_left(dongle: House) -> None:
 HOMEWARD = ("RelocateVM_Task", "PowerOnVM_Task")
 
 
-@pytest.mark.parametrize("method", HOMEWARD)
-@pytest.mark.parametrize("power", ["poweredOff", "suspended"])
+@pytest.mark.parametrize(("method", "power"), zip(HOMEWARD, ["poweredOff", "suspended"], strict=True))
 def test_a_refused_step_of_a_return_takes_everything_back(dongle: House, method: str, power: str) -> None:
     """Where it can't be moved or started, it is again where and how it was."""
     house = dongle
