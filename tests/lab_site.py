@@ -106,6 +106,10 @@ class LabControl:
         """Set what a host can pass through; somebody may `enable` or `disable` functions, in effect if `live`."""
         return self.post("/passthrough", host=host, **how)
 
+    def function(self, vm: str, function: str, **extra: str) -> Json:
+        """Let a VM have a function of its host in its configuration, with lines of extra configuration."""
+        return self.post("/function", vm=vm, function=function, extra=extra)
+
     def snapshot(self, vm: str, name: str, *, memory: bool = False) -> Json:
         """Let a VM have a snapshot."""
         return self.post("/snapshot", vm=vm, name=name, memory=memory)

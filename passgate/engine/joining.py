@@ -31,8 +31,14 @@ def _alike(reading: ShellReading, device: HostUsbDevice) -> list[ShellUsb]:
 
 def _joined(device: HostUsbDevice, alike: list[ShellUsb], shell: ShellUsb | None) -> HostUsbDevice:
     if shell is None:
-        # Of twins nobody knows which one ESXi boots from, so neither may be taken.
-        return device.model_copy(update={"boots_host": any(one.boots_host is not False for one in alike)})
+        # Of twins nobody knows which one ESXi boots from, so neither may be taken; a bus that they share is each one's.
+        buses = {one.bus for one in alike}
+        return device.model_copy(
+            update={
+                "boots_host": any(one.boots_host is not False for one in alike),
+                "bus": buses.pop() if len(buses) == 1 else None,
+            }
+        )
     return device.model_copy(
         update={
             "serial": shell.serial,

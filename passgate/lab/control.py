@@ -24,6 +24,7 @@
     POST /add-vm       {"name", "host", "like"}          a new VM with the hardware of another one, without its devices
     POST /passthrough  {"host", ...}                     set iommu, rebinds_live, forgets, names_buses, system_id; let
                                                          somebody "enable" or "disable" functions, in effect if "live"
+    POST /function     {"vm", "function", "extra"}       let a VM have a function of its host in its configuration
     POST /snapshot     {"vm", "name", "memory"}          let a VM have a snapshot
     POST /schedule     {"vm", "name", "method"}          let vCenter have a scheduled task for a VM
     POST /expire       {}                                let all vCenter sessions expire
@@ -290,6 +291,10 @@ class Control:
         """Set up what a host can pass through, and what it does."""
         return pci_control.set_passthrough(self._world, asked)
 
+    def function(self, asked: Json) -> Json:
+        """Let a VM have a function of its host."""
+        return pci_control.give_function(self._world, asked)
+
     def snapshot(self, asked: Json) -> Json:
         """Let a VM have a snapshot."""
         return pci_control.add_snapshot(self._world, asked)
@@ -357,8 +362,9 @@ class ControlServer:
                 for act in (
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
                     control.host, control.cluster, control.drs, control.reboot, control.standby, control.attach,
-                    control.clock, control.expire, control.guest, control.passthrough, control.snapshot,
-                    control.schedule, control.rename_vm, control.add_vm, control.reset, control.extra, control.file,
+                    control.clock, control.expire, control.guest, control.passthrough, control.function,
+                    control.snapshot, control.schedule, control.rename_vm, control.add_vm, control.reset,
+                    control.extra, control.file,
                 )
             ),
         ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from passgate.lab import passthrough
-from passgate.lab.hardware import LabHost, LabVm
+from passgate.lab.hardware import LabHost, LabVm, VirtualPci
 from passgate.lab.passthrough import Setting
 from passgate.lab.snapshots import Schedule, Snapshot
 from passgate.lab.world import World
@@ -31,6 +31,27 @@ def set_passthrough(world: World, asked: Json) -> Json:
             passthrough.take_effect(host)
         world.changed()
     return {"pci": functions(host)}
+
+
+def give_function(world: World, asked: Json) -> Json:
+    """Let a VM have a function of its host in its configuration, with all memory reserved, as if it had got it before.
+
+    `extra` are lines of extra configuration that came with it.
+    """
+    vm = world.vm(asked["vm"])
+    with world.lock:
+        one = vm.host.function(str(asked["function"]))
+        key = 13000 + len(vm.passed)
+        vm.devices.append(
+            VirtualPci(
+                "passthrough", key, 100, None, f"PCI device {key - 13000}", one.device_name, address=one.id,
+                device_id=one.device_id, vendor=one.signed_vendor, system_id=vm.host.system_id, name=one.device_name,
+            )
+        )  # fmt: skip
+        vm.memory_locked, vm.memory_reservation_mb = True, vm.memory_mb
+        vm.extra_config.update(asked.get("extra", {}))
+        world.touch(vm)
+    return vm_state(vm)
 
 
 def add_snapshot(world: World, asked: Json) -> Json:

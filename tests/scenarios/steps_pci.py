@@ -1,0 +1,61 @@
+"""Scenarios of the steps about PCI passthrough: in VMs, on hosts, and the look into the guest."""
+
+from __future__ import annotations
+
+from passgate.engine.steps import Step
+from passgate.model.inventory import PciFunction
+from passgate.model.pci import PciSelector
+from tasks import guest_pci, pci, power
+from tests.scenarios.stage import Given, Scenario
+
+CARD = "0000:05:00.0"
+ACTIVE = (("passthrough", {"host": "esx-02.lab.example", "enable": [CARD], "live": True}),)
+
+
+def card(given: Given) -> PciFunction:
+    """Return the USB card of the VM's host; on paper, where there is none, one that is like it."""
+    if given.host.pci:
+        return given.host.function(PciSelector(CARD))
+    return PciFunction(host=given.host.id, address=CARD, vendor=0x1912, device=0x0015, class_id=0x0C03, capable=True)
+
+
+def add(given: Given) -> Step:
+    """Add the card to the VM."""
+    return pci.AddDevice(given.vm, card(given), pci.former(given.vm))
+
+
+def remove(given: Given) -> Step:
+    """Remove the card, and restore what was reserved."""
+    return pci.RemoveDevice(given.vm, card(given), pci.kept(given.vm), pci.kept(given.vm))
+
+
+def off(given: Given) -> Step:
+    """Power the VM off at once."""
+    return power.Off(given.vm, power.How.HARD)
+
+
+def on(given: Given) -> Step:
+    """Power the VM on."""
+    return power.On(given.vm)
+
+
+def reserve(**fields: object) -> tuple[str, dict[str, object]]:
+    """Let win-02 have memory reserved before."""
+    return ("set_vm", {"vm": "win-02", **fields})
+
+
+SCENARIOS = (
+    Scenario("a card for a VM without a reservation", "win-02", add, given=ACTIVE),
+    Scenario("a card for a VM with a reservation", "win-02", add, given=(*ACTIVE, reserve(memory_reservation_mb=512))),
+    Scenario("a card for a VM whose memory is locked", "win-02", add, given=(*ACTIVE, reserve(memory_locked=True))),
+    Scenario("a card of a VM with a reservation before", "win-02", remove, first=[add],
+             given=(*ACTIVE, reserve(memory_reservation_mb=512))),
+    Scenario("a card whose VM had all of its memory locked", "win-02", remove, first=[add],
+             given=(*ACTIVE, reserve(memory_locked=True))),
+    Scenario("a card, and the reservation stays", "win-02", lambda one: pci.RemoveDevice(one.vm, card(one)),
+             first=[add], given=ACTIVE),
+    Scenario("with a card that is right", "win-02", lambda one: pci.WouldPowerOn(one.vm), first=[add], given=ACTIVE),
+    Scenario("in Windows", "win-02", lambda one: guest_pci.SeesPci(one.vm, card(one)), first=[add, on], given=ACTIVE),
+    Scenario("in Linux", "lic-01", lambda one: guest_pci.SeesPci(one.vm, card(one)), first=[off, add, on],
+             given=ACTIVE),
+)  # fmt: skip
