@@ -7,7 +7,7 @@ in config/site.yaml, whose name and date the plan shows. Where root hub and reco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -92,6 +92,11 @@ def behind(host: Host, function: PciFunction) -> tuple[HostUsbDevice, ...]:
 
 def _may_be_on(device: HostUsbDevice, function: PciFunction, known: Mapping[int, tuple[str, str]]) -> bool:
     return device.bus is None or device.bus not in known or known[device.bus][0] == function.address
+
+
+def controllers(functions: Iterable[PciFunction]) -> tuple[PciFunction, ...]:
+    """Return those of the functions that are USB controllers."""
+    return tuple(one for one in functions if one.is_usb_controller)
 
 
 def expected(host: Host, selector: UsbSelector | None) -> UsbId | None:
@@ -194,8 +199,6 @@ class IsNotTheOnlyOne(Check):
         """Count the controllers that stay with the host."""
         left = [one for one in self.host.pci if one.is_usb_controller and not one.enabled]
         left = [one for one in left if one.address != self.function.address]
-        if not self.function.is_usb_controller:
-            return True, f"{self.function.words} is no USB controller"
         if left:
             return True, f"{self.host.name} keeps {', '.join(one.address for one in left)}"
         used = [one.words for one in behind(self.host, self.function) if "hub" not in one.families]
@@ -218,19 +221,15 @@ class NothingIsInUse(Check):
     function: PciFunction
 
     def look(self, site: Inventory) -> tuple[bool, str]:
-        """Look who uses what is, or may be, on the controller."""
+        """Look who uses what is, or may be, on the controller; a disk that is not offered may be the host's own."""
         found = [f"{one.used_by_name or one.used_by} uses {one.words}"
                  for one in behind(self.host, self.function) if one.used_by]  # fmt: skip
         found += [
             f"{self.host.name} keeps the disk {one.words}"
             for one in behind(self.host, self.function)
-            if "storage" in one.families and not one.offered and not one.boots_host and self._offers()
+            if "storage" in one.families and not one.offered and not one.boots_host
         ]
         return not found, "; ".join(found) or f"nothing on {self.function.address} is in use"
-
-    def _offers(self) -> bool:
-        """Say whether the arbitrator runs: only then does a disk that it does not offer belong to the host."""
-        return any(one.offered for one in self.host.usb) or self.host.arbitrator == "running"
 
 
 @dataclass(frozen=True)

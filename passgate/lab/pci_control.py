@@ -13,12 +13,16 @@ from passgate.lab.world import World
 Json = dict[str, Any]
 FIELDS = frozenset({"forgets", "iommu", "names_buses", "rebinds_live", "system_id"})
 """What POST /passthrough may set of a host, besides enabling and disabling functions."""
+_ACTS = frozenset({"host", "enable", "disable", "live", "forgotten"})
 
 
 def set_passthrough(world: World, asked: Json) -> Json:
-    """Set what a host can do, and let somebody else enable or disable functions, at once where `live`."""
+    """Set what a host can do, and let somebody else enable or disable functions, at once where `live`.
+
+    `forgotten` are functions that the host had set aside before its last boot, and has forgotten since.
+    """
     host = world.host(asked["host"])
-    wanted = {key: value for key, value in asked.items() if key not in {"host", "enable", "disable", "live"}}
+    wanted = {key: value for key, value in asked.items() if key not in _ACTS}
     if strangers := wanted.keys() - FIELDS:
         raise ValueError(f"{', '.join(sorted(strangers))} can't be set; these can: {', '.join(sorted(FIELDS))}")
     with world.lock:
@@ -27,6 +31,7 @@ def set_passthrough(world: World, asked: Json) -> Json:
         settings += [Setting(one, enabled=False) for one in asked.get("disable", ())]
         if settings:
             passthrough.configure(world, host, settings)
+        host.passthrough.forgotten |= set(asked.get("forgotten", ()))
         if asked.get("live"):
             passthrough.take_effect(host)
         world.changed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from passgate.engine.steps import Step
 from passgate.model.inventory import PciFunction
 from passgate.model.pci import PciSelector
-from tasks import guest_pci, pci, power
+from tasks import guest_pci, passthrough, pci, power
 from tests.scenarios.stage import Given, Scenario
 
 CARD = "0000:05:00.0"
@@ -44,7 +44,31 @@ def reserve(**fields: object) -> tuple[str, dict[str, object]]:
     return ("set_vm", {"vm": "win-02", **fields})
 
 
+ESX_02 = "esx-02.lab.example"
+FORGOTTEN = (("passthrough", {"host": ESX_02, "forgotten": [CARD]}),)
+REBINDS = (("passthrough", {"host": ESX_02, "rebinds_live": True}),)
+
+
+def old_card(given: Given) -> tuple[PciFunction, ...]:
+    """Return the card of esx-03 whose functions share a bridge, both of them."""
+    if not given.host.pci:
+        return (card(given),)
+    return given.host.together_with(given.host.function(PciSelector("0000:07:00.0")))
+
+
 SCENARIOS = (
+    Scenario("a card whose host must be rebooted", "win-02",
+             lambda one: passthrough.Set(one.host, (card(one),), enabled=True, now=True, reboot_follows=True)),
+    Scenario("both functions behind one bridge, at once", "lnx-02",
+             lambda one: passthrough.Set(one.host, old_card(one), enabled=True, now=True)),
+    Scenario("back to the host, at once", "win-02",
+             lambda one: passthrough.Set(one.host, (card(one),), enabled=False, now=True), given=(*REBINDS, *ACTIVE)),
+    Scenario("back to the host, after the reboot", "win-02",
+             lambda one: passthrough.Set(one.host, (card(one),), enabled=False, reboot_follows=True), given=ACTIVE),
+    Scenario("where the host has forgotten it", "win-02",
+             lambda one: passthrough.ApplyAgain(one.host, (card(one),), enabled=True), given=FORGOTTEN),
+    Scenario("in effect", "win-02", lambda one: passthrough.ShowsActive(one.host, (card(one),)), given=ACTIVE),
+    Scenario("gone", "win-02", lambda one: passthrough.ShowsActive(one.host, (card(one),), active=False)),
     Scenario("a card for a VM without a reservation", "win-02", add, given=ACTIVE),
     Scenario("a card for a VM with a reservation", "win-02", add, given=(*ACTIVE, reserve(memory_reservation_mb=512))),
     Scenario("a card for a VM whose memory is locked", "win-02", add, given=(*ACTIVE, reserve(memory_locked=True))),
