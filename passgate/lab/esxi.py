@@ -23,8 +23,9 @@ from passgate.lab.world import Fault, World
 
 USER = "root"
 CONNECT, EXEC = "ssh:connect", "ssh:exec"
-"""Methods for injected faults: a connection, and a command line. Faults are those of `hardware.Fault`, and `Truncate`
-(half of the answer), `exit N` (that status, nothing done); any other name is status 1 with the fault's message."""
+"""Methods for injected faults: a connection, and a command line, whose object is the host or any word of the line.
+Faults are those of `hardware.Fault`, and `Truncate` (half of the answer), `exit N` (that status, nothing done); any
+other name is status 1 with the fault's message."""
 
 STDIN_TIME = 20.0
 """Seconds that a command waits for its standard input to go on."""
@@ -202,7 +203,7 @@ class _Session(paramiko.ServerInterface):
 
     def _exec(self, channel: paramiko.Channel, line: str) -> None:
         shell = self._shell
-        fault = shell.world.take_fault(EXEC, shell.host.name, shell.host.ref)
+        fault = shell.world.take_fault(EXEC, shell.host.name, shell.host.ref, *line.split())
         if fault:
             time.sleep(fault.delay)
             if fault.fault == "Disconnect":
