@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.engine.steps import Confirmation, Effect, NoUndo, Remedy, Saw, Step, Systems
 from passgate.errors import AmbiguousNameError, UnknownNameError
 from passgate.model.inventory import (
     ControllerKind,
@@ -19,6 +19,7 @@ from passgate.model.inventory import (
     VmId,
     VmUsbDevice,
 )
+from tasks.guest import SeesUsb, refuse_in_use
 from tasks.vm import XHCI_HARDWARE_VERSION, has_xhci_driver
 
 AWAY = "; while {vm} runs on another host than {host} it must not be powered off or suspended, or it loses the device"
@@ -87,6 +88,7 @@ class RemoveController(Step):
             before=f"{vm.name} has a {self.controller.label} controller",
             after=f"{vm.name} has none",
             then=site.with_vm(vm.model_copy(update={"controllers": left})),
+            impact=f"{vm.name} stands still for a moment (KB 311905)" if vm.power is Power.ON else "",
         )
 
     def apply(self, systems: Systems) -> None:
@@ -155,8 +157,8 @@ class AddDevice(Step):
         return Confirmation(Saw.YES, f"{device.words} is connected to {vm.name}", facts)
 
     def undo(self) -> Step:
-        """Remove it again."""
-        return RemoveDevice(self.vm, self.device, self.controller, self.vmotion)
+        """Remove it again; what its guest has mounted of it meanwhile is taken out of use first."""
+        return RemoveDevice(self.vm, self.device, self.controller, self.vmotion, release=True)
 
     def _found(self, systems: Systems) -> HostUsbDevice:
         return find(systems.vsphere.usb_devices(self.device.host), self.device)
@@ -164,12 +166,17 @@ class AddDevice(Step):
 
 @dataclass(frozen=True)
 class RemoveDevice(Step):
-    """Remove a host USB device from a VM's configuration; the other fields say how to take that back."""
+    """Remove a host USB device from a VM's configuration; a disk that its guest has mounted is never pulled.
+
+    `release` takes such a disk out of use first, never by force: so devices are removed that the change itself had
+    added. Without it the step refuses. `controller` and `vmotion` say how to add the device again.
+    """
 
     vm: VmId
     device: UsbId
     controller: ControllerKind = ControllerKind.XHCI
     vmotion: bool = False
+    release: bool = False
 
     @property
     def title(self) -> str:
@@ -191,8 +198,15 @@ class RemoveDevice(Step):
         )
 
     def apply(self, systems: Systems) -> None:
-        """Remove it, unless it is gone."""
-        systems.vsphere.remove_usb_device(self.vm, self._known(systems))
+        """Remove it, unless it is gone; look into the guest of a running VM right before."""
+        device = self._known(systems)
+        vm = systems.vsphere.vm(self.vm)
+        entry = vm.usb_entry(device)
+        if vm.power is Power.ON and entry is not None and entry.connected:
+            if self.release:
+                systems.guest.release(self.vm, device)
+            refuse_in_use(systems, self.vm, device)
+        systems.vsphere.remove_usb_device(self.vm, device)
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the VM's configuration."""
@@ -214,6 +228,89 @@ class RemoveDevice(Step):
             return find(systems.vsphere.usb_devices(self.device.host), self.device)
         except UnknownNameError:
             return self.device
+
+
+@dataclass(frozen=True)
+class AddOnceMore(Remedy):
+    """Remove a device from a running VM and add it again, if the guest does not see it (reference vSphere 1.7)."""
+
+    patience: ClassVar[timedelta] = timedelta(seconds=10)
+
+    vm: VmId
+    device: UsbId
+    controller: ControllerKind
+    vmotion: bool = False
+
+    @property
+    def title(self) -> str:
+        """Say what may be done, and when."""
+        return (
+            f"Add {self.device.name or self.device.vid_pid} to {self.vm.name} once more, if its guest does not see it"
+        )
+
+    def effect(self, site: Inventory) -> Effect:
+        """Have something to do always on paper; whether it is called for shows when its turn comes."""
+        return Effect(
+            needed=True,
+            before=f"whether {self.vm.name} sees it is not known yet",
+            after=f"it belongs to {self.vm.name}, added twice if need be",
+            then=site,
+        )
+
+    def well(self, systems: Systems) -> Confirmation:
+        """Look whether the guest sees the device."""
+        return SeesUsb(self.vm, self.device).confirm(systems)
+
+    def apply(self, systems: Systems) -> None:
+        """Remove and add it, unless the guest sees it by now."""
+        if self.well(systems).saw is Saw.YES:
+            return
+        RemoveDevice(self.vm, self.device, self.controller, self.vmotion).apply(systems)
+        AddDevice(self.vm, self.device, self.controller, self.vmotion).apply(systems)
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read the VM's configuration, and whether the device is connected."""
+        return AddDevice(self.vm, self.device, self.controller, self.vmotion).confirm(systems)
+
+    def undo(self) -> NoUndo:
+        """Leave it to the step before: what stays is what that one added."""
+        return NoUndo("the step that added the device takes it back", leaves=False)
+
+
+@dataclass(frozen=True)
+class Freed(Step):
+    """Wait until the host offers a device that was removed from a VM to every VM again. Only reads."""
+
+    mutates: ClassVar[bool] = False
+    attempts: ClassVar[int] = 2
+    patience: ClassVar[timedelta] = timedelta(seconds=30)
+
+    device: UsbId
+
+    @property
+    def title(self) -> str:
+        """Say what is looked for."""
+        return f"See {self.device.name or self.device.vid_pid} free on {self.device.host.name}"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Look always: an API's success is no proof."""
+        after = f"{self.device.host.name} shows no VM that uses it"
+        return Effect(needed=True, before="not looked at yet", after=after, then=site)
+
+    def apply(self, systems: Systems) -> None:
+        """Do nothing: this step only looks."""
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Ask the host's arbitrator; another VM whose configuration names the device may take it at once."""
+        device = find(systems.vsphere.usb_devices(self.device.host), self.device)
+        facts = {"used_by": device.used_by_name}
+        if device.used_by:
+            return Confirmation(Saw.NO, f"{device.words} is used by {device.used_by_name}", facts)
+        return Confirmation(Saw.YES, f"{device.host.name} offers {device.words}, and no VM uses it", facts)
+
+    def undo(self) -> NoUndo:
+        """Leave nothing behind: looking changes nothing."""
+        return NoUndo("it only looks")
 
 
 @dataclass(frozen=True)
@@ -265,6 +362,16 @@ def is_attached(vm: Vm, device: UsbId, *, vmotion: bool) -> bool:
     """Say whether the VM's configuration names the device, with vMotion support if and only if that is wanted."""
     entry = vm.usb_entry(device)
     return entry is not None and bool(entry.hostname) is vmotion
+
+
+def goes_hot(vm: Vm, *, power_cycle: bool) -> bool:
+    """Say whether devices are added and removed while the VM runs: it runs, and its host's options allow both.
+
+    Both, so that the way back is open too. Where the options do not say, the VM is powered off, as the article does.
+    """
+    options = vm.options
+    allowed = options is not None and options.hot_add is True and options.hot_remove is True
+    return vm.power is Power.ON and allowed and not power_cycle
 
 
 def controller_for(device: HostUsbDevice, vm: Vm) -> ControllerKind:

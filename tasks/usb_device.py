@@ -151,6 +151,8 @@ class IsNotReserved(Check):
 
     vm: Vm
     device: HostUsbDevice
+    leaving: Vm | None = None
+    """The VM whose entry is removed by the same change, before this one gets its own."""
 
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Look through the configurations of the other VMs that were read, those that are off too."""
@@ -158,7 +160,8 @@ class IsNotReserved(Check):
             f"{vm.name} names {entry.pattern}"
             for vm in site.vms
             for entry in vm.usb
-            if vm.ref not in {self.vm.ref, self.device.used_by} and self._is_meant(vm, entry)
+            if vm.ref not in {self.vm.ref, self.device.used_by, self.leaving and self.leaving.ref}
+            and self._is_meant(vm, entry)
         ]
         unknown = "; its path is not known until the arbitrator runs" if self.device.path is None else ""
         return not others, "; ".join(sorted(others)) if others else f"no other VM names it{unknown}"

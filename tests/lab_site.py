@@ -8,6 +8,7 @@ the lab and disturbs it: `lab.control.unplug("esx-01.lab.example", "0/1/3")`.
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -153,6 +154,16 @@ class LabControl:
     def slack(self, act: str, **asked: Any) -> Json:
         """Act in the Slack workspace: click, say, state, faults."""
         return self.post(f"/slack/{act}", **asked)
+
+    def settle(self, vm: str) -> Json:
+        """Wait until the VM's devices are connected, and its guest has found them."""
+        deadline = time.monotonic() + 30
+        while True:
+            state = self.vm(vm)
+            if all(one["connected"] or not one["device"] for one in state["usb"]):
+                return state
+            assert time.monotonic() < deadline, state
+            time.sleep(0.01)
 
     def guest(self, vm: str, path: str, act: str, **how: Any) -> Json:
         """Act inside a guest on the disk at that path: mount, unmount, hold, let-go (passgate.lab.guest_control)."""

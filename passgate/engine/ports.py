@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from passgate.model.census import EstateReading
-from passgate.model.guest import GuestPci, GuestUsb
+from passgate.model.guest import GuestHardware, GuestPci, GuestUsb
 from passgate.model.inventory import Arbitrator, ControllerKind, Host, HostId, HostUsbDevice, PciId, UsbId, Vm, VmId
 
 
@@ -48,6 +48,12 @@ class VSphere(Protocol):
 
     def remove_usb_device(self, vm: VmId, device: UsbId) -> None:
         """Remove the VM's entry for that device (mutating)."""
+
+    def set_hardware(self, vm: VmId, *, cpus: int | None = None, memory_mb: int | None = None) -> None:
+        """Set CPUs and memory in MiB; a running VM can only be given more (mutating)."""
+
+    def reboot_guest(self, vm: VmId) -> None:
+        """Ask VMware Tools to reboot the guest; returns when they have accepted (mutating)."""
 
     def relocate(self, vm: VmId, to: HostId) -> None:
         """Move the VM to that host; its disks stay where they are (mutating)."""
@@ -156,6 +162,9 @@ class Guest(Protocol):
 
     def release(self, vm: VmId, device: UsbId) -> None:
         """Take the device's disks out of use in the guest, never by force (mutating)."""
+
+    def hardware(self, vm: VmId) -> GuestHardware:
+        """Return how many CPUs and how much memory the guest itself counts."""
 
     def take_back(self, vm: VmId, device: UsbId, was: GuestUsb) -> None:
         """Bring the device's disks back into use in the guest, as that earlier reading shows them (mutating)."""

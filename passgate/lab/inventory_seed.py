@@ -108,6 +108,8 @@ def _vms(hosts: list[LabHost]) -> list[LabVm]:
         _vm(5, "lic-01", esx_02, rhel, "Red Hat Enterprise Linux 8 (64-bit)", on=True, controllers=("xhci",)),
         _vm(6, "old-01", esx_01, seven, "Microsoft Windows 7 (64-bit)", version=7, tools=False),
     ]
+    # win-01 stands for the VMs whose host allows no USB device to come or go while they run: the article's own way.
+    vms[0].hot_add = vms[0].hot_remove = False
     vms[4].devices.append(
         VirtualUsb("usb", 41000, 14000, 41000, "USB 1", "Aladdin HASP HL", pattern=esx_02.usb[0].pattern)
     )

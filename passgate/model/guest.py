@@ -98,3 +98,10 @@ class GuestPci(Frozen):
     def ids(self) -> str:
         """Return vendor and device in hex with four digits each."""
         return vid_pid(self.vendor, self.device)
+
+
+class GuestHardware(Frozen):
+    """Hold what a guest counts of its own: CPUs that are online, and memory in MiB, of which firmware keeps a part."""
+
+    cpus: int
+    memory_mb: int

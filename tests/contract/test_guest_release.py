@@ -19,7 +19,7 @@ from passgate.lab.inventory_seed import LINUX_LOGIN, WINDOWS_LOGIN, seeded_world
 from passgate.lab.vcenter import VCenterServer
 from passgate.lab.vcenter.accounts import Account
 from passgate.lab.world import World
-from passgate.model.guest import GuestUsb
+from passgate.model.guest import GuestHardware, GuestUsb
 from passgate.model.inventory import GuestFamily, HostId, UsbId, VmId
 from passgate.settings.shape import LabWorld
 
@@ -249,8 +249,9 @@ def test_a_disk_that_is_not_back_yet_is_waited_for(site: Site) -> None:
     before = site.seen("lnx-01")
     site.world.vm("lnx-01").devices = [one for one in site.world.vm("lnx-01").devices if one.kind != "usb"]
     site.world.changed()
+    hasty = GuestConnector(site.session, LOGINS, lambda *_: None, appears_within=0)
     with pytest.raises(UnreachableError) as caught:
-        site.connector.take_back(site.vm("lnx-01"), site.device("lnx-01"), before)
+        hasty.take_back(site.vm("lnx-01"), site.device("lnx-01"), before)
     assert caught.value.safe_to_repeat
 
 
@@ -264,6 +265,13 @@ def test_files_are_removed_whatever_fails(site: Site, method: str) -> None:
     with pytest.raises(UnreachableError) as caught:
         site.connector.release(site.vm("lnx-01"), site.device("lnx-01"))
     assert "Nothing was changed" not in caught.value.hint
+    assert site.left() == []
+
+
+@pytest.mark.parametrize("name", ["win-01", "lnx-01"])
+def test_the_guest_counts_its_cpus_and_memory(site: Site, name: str) -> None:
+    """What the guest itself has is told, which is what its VM was given."""
+    assert site.connector.hardware(site.vm(name)) == GuestHardware(cpus=2, memory_mb=4096)
     assert site.left() == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from passgate.connect.vsphere.reading import Scope
 from passgate.engine.estate import Estate
 from passgate.engine.steps import Confirmation, Saw, Step, UsbSelector
-from passgate.errors import NotAuthorizedError
+from passgate.errors import NotAuthorizedError, UnreachableError
 from passgate.model.inventory import Host, HostUsbDevice, Inventory, Vm
 from passgate.settings.load import load_config
 from tests.lab_site import Lab
@@ -55,6 +55,7 @@ class Scenario:
     first: Sequence[Make] = field(default=())
     device: str | None = None
     given: Sequence[tuple[str, dict[str, Any]]] = field(default=())
+    then: Sequence[tuple[str, dict[str, Any]]] = field(default=())
     of: type[Step] | None = None
     hosts: Sequence[str] = ()
     undone: bool = True
@@ -79,11 +80,13 @@ class Stage:
             getattr(self.lab.control, act)(**how)
         for make in scenario.first:
             self.done(make(self.given(scenario)))
+        for act, how in scenario.then:
+            getattr(self.lab.control, act)(**how)
 
     def given(self, scenario: Scenario) -> Given:
         """Read the estate as the scenario sees it now."""
         scope = Scope(vms=(scenario.vm,), hosts=tuple(scenario.hosts), usb=True, pci=True)
-        site = asyncio.run(self._estate.read(scope))
+        site = asyncio.run(self._estate.read(scope, guests=True))
         vm, host = site.vm_and_host(scenario.vm)
         home = next((site.host(entry.hostname) for entry in vm.usb if entry.hostname), host)
         return Given(site, vm, home.usb_device(UsbSelector(scenario.device)) if scenario.device else None)
@@ -96,26 +99,38 @@ class Stage:
     def seen(self, step: Step) -> Confirmation:
         """Look until a fresh reading says yes; fail with its words when it does not."""
         deadline = time.monotonic() + 30
-        while (seen := step.confirm(self.allowed)).saw is not Saw.YES:
+        while True:
+            try:
+                seen = step.confirm(self.allowed)
+            except UnreachableError as error:  # as a guest that boots
+                seen = Confirmation(Saw.UNKNOWN, error.message)
+            if seen.saw is Saw.YES:
+                return seen
             assert time.monotonic() < deadline, seen.words
             time.sleep(0.02)
-        return seen
 
     def sent(self) -> int:
         """Return how many changes were asked for so far, looks into guests left out."""
-        return sum("Guest" not in one["method"] or one["method"] == "ShutdownGuest" for one in self._mutations())
+        acts = {"ShutdownGuest", "RebootGuest"}
+        return sum("Guest" not in one["method"] or one["method"] in acts for one in self._mutations())
 
     def _mutations(self) -> list[dict[str, Any]]:
         return self.lab.control.mutations()
 
     def world(self) -> dict[str, Any]:
         """Return what the lab itself says of the world, without what differs from moment to moment."""
-        state = self.lab.control.state()
+        while _connects(state := self.lab.control.state()):
+            time.sleep(0.02)
         for vm in state["vms"]:
             del vm["tools_running"]
             vm["usb"] = [(one["pattern"], one["hostname"], one["device"]) for one in vm["usb"]]
             vm["controllers"] = sorted(vm["controllers"])
         return {"vms": state["vms"], "hosts": state["hosts"]}
+
+
+def _connects(state: dict[str, Any]) -> bool:
+    """Say whether a device is on its way to a VM, so that its guest will see it in a moment."""
+    return any(one["device"] and not one["connected"] for vm in state["vms"] for one in vm["usb"])
 
 
 def _no_authority(action: str, subject: str) -> None:

@@ -81,7 +81,7 @@ SCENARIOS = (
     Scenario("a VM that is off", "old-01", move, hosts=BOTH),
     Scenario("a suspended VM", "lnx-01", move,
              given=[("set_vm", {"vm": "lnx-01", "power": "suspended"})], hosts=BOTH),
-    Scenario("with a USB device of its host", "win-01", move,
+    Scenario("with a USB device of its host", "lnx-01", move,
              first=[xhci, movable], device=STICK, hosts=BOTH),
     Scenario("out of the way", "win-01", aside, hosts=BOTH),
     Scenario("to where the plan found it", "win-01", back, given=[("set_vm", {"vm": "win-01", "host": ESX_02})],

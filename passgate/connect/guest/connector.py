@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from passgate.connect.guest import program, reading, releasing
 from passgate.connect.guest.releasing import Answer
@@ -11,9 +13,11 @@ from passgate.connect.vsphere.acting import Authorize, refuse
 from passgate.connect.vsphere.guest_ops import Account, GuestOperations, Program
 from passgate.connect.vsphere.session import Session
 from passgate.errors import LoginError, PassgateError, RefusedError, UnreachableError
-from passgate.model.guest import GuestDisk, GuestPci, GuestUsb
+from passgate.model.guest import GuestDisk, GuestHardware, GuestPci, GuestUsb
 from passgate.model.inventory import GuestFamily, UsbId, VmId
 
+PAUSE: Final = 0.5
+"""Seconds between looks at a guest for a disk that it was given back."""
 Make = Callable[[str], Program]
 
 
@@ -31,11 +35,19 @@ class GuestConnector:
     """Satisfy the engine's `Guest` port. Temporary files are always removed.
 
     `authorize(action, subject)` is called as the last thing before a program is started that changes something.
+    `patience` bounds a program, `appears_within` the wait for a disk that comes back; both in seconds.
     """
 
     def __init__(
-        self, session: Session, logins: Sequence[Login], authorize: Authorize = refuse, *, patience: float = 120.0
+        self,
+        session: Session,
+        logins: Sequence[Login],
+        authorize: Authorize = refuse,
+        *,
+        patience: float = 120.0,
+        appears_within: float = 60.0,
     ) -> None:
+        self._appears_within = appears_within
         self._operations = GuestOperations(session, patience=patience)
         self._logins = tuple(logins)
         self._authorize = authorize
@@ -50,6 +62,12 @@ class GuestConnector:
         family = self._operations.family(vm)
         text = self._run(vm, family, lambda output: program.list_pci(family, output))
         return reading.pci_of_windows(text) if family is GuestFamily.WINDOWS else reading.pci_of_linux(text)
+
+    def hardware(self, vm: VmId) -> GuestHardware:
+        """Return how many CPUs and how much memory the guest itself counts."""
+        family = self._operations.family(vm)
+        text = self._run(vm, family, lambda output: program.count_hardware(family, output))
+        return reading.hardware_of_windows(text) if family is GuestFamily.WINDOWS else reading.hardware_of_linux(text)
 
     def release(self, vm: VmId, device: UsbId) -> None:
         """Take the device's disks out of use in the guest, never by force; not in use already counts as done.
@@ -68,17 +86,12 @@ class GuestConnector:
     def take_back(self, vm: VmId, device: UsbId, was: GuestUsb) -> None:
         """Bring the device's disks back into use in the guest as the reading `was` shows them; idempotent.
 
-        Raises UnreachableError, which is safe to repeat, while the guest does not have the device yet.
+        A guest that was given the device just now takes its time to see the disk: that is waited for. Raises
+        UnreachableError, which is safe to repeat, when it does not.
         """
         family = self._operations.family(vm)
         doing = f"bring {device.words} back into use in {vm.name}"
-        seen = self._meant(vm, family, device, doing)
-        if was.disks and not any(one.disks for one in seen):
-            raise UnreachableError(
-                f"Could not {doing}: the guest does not see its disk yet.",
-                hint="It may take a moment; Passgate may try again.",
-                subject=vm.name,
-            )
+        seen = self._back_again(vm, family, device, was, doing)
         for before, now in zip(was.disks, (disk for one in seen for disk in one.disks), strict=False):
             wanted = before.model_copy(update={"name": now.name, "unique": now.unique})
             if before.in_use and (now.mounts != before.mounts or not now.in_use):
@@ -90,6 +103,22 @@ class GuestConnector:
                         hint=f"Bring it back by hand in the guest: {before.in_use}.",
                         subject=vm.name,
                     )
+
+    def _back_again(
+        self, vm: VmId, family: GuestFamily, device: UsbId, was: GuestUsb, doing: str
+    ) -> tuple[GuestUsb, ...]:
+        ends = time.monotonic() + self._appears_within
+        while True:
+            seen = self._meant(vm, family, device, doing)
+            if not was.disks or any(one.disks for one in seen):
+                return seen
+            if time.monotonic() > ends:
+                raise UnreachableError(
+                    f"Could not {doing}: the guest does not see its disk yet.",
+                    hint="It may take a moment; Passgate may try again.",
+                    subject=vm.name,
+                )
+            time.sleep(PAUSE)
 
     def _release(self, vm: VmId, device: GuestUsb, disk: GuestDisk, doing: str) -> None:
         parts = [one.where for one in disk.mounts if not one.whole]

@@ -41,6 +41,11 @@ def list_pci(family: GuestFamily, output: str) -> Program:
     return _script("pci", family, output, "list PCI functions")
 
 
+def count_hardware(family: GuestFamily, output: str) -> Program:
+    """Return the program that counts CPUs and memory into the file `output`; errors as `list_usb`."""
+    return _script("hardware", family, output, "count CPUs and memory")
+
+
 def release(family: GuestFamily, device: GuestUsb, disk: GuestDisk, output: str) -> Program:
     """Return the program that takes a disk out of use in the guest, never by force."""
     doing = f"release {disk.name}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from passgate.connect.guest.mounts import Mountinfo
 from passgate.errors import UnreachableError, UnsupportedError
-from passgate.model.guest import GuestDisk, GuestMount, GuestPci, GuestUsb
+from passgate.model.guest import GuestDisk, GuestHardware, GuestMount, GuestPci, GuestUsb
 
 VIRTUAL: Final = {"0e0f:0002", "0e0f:0003"}  # VMware's virtual hub and mouse, in every guest with a USB controller
 ROOT_HUBS: Final = 0x1D6B
@@ -254,6 +254,24 @@ def _count(value: object) -> int:
         return max(0, int(str(value)))
     except ValueError:
         return 0
+
+
+def hardware_of_windows(text: str) -> GuestHardware:
+    """Return what hardware.ps1 printed."""
+    answer = _json(next((line for line in text.splitlines() if line.startswith("{")), "")) or {}
+    cpus, memory = _count(answer.get("NumberOfLogicalProcessors")), _count(answer.get("TotalPhysicalMemory"))
+    if not cpus or not memory:
+        raise _unreadable(text, "CPUs and memory")
+    return GuestHardware(cpus=cpus, memory_mb=memory >> 20)
+
+
+def hardware_of_linux(text: str) -> GuestHardware:
+    """Return what hardware.sh printed."""
+    facts = dict(line.partition(" ")[::2] for line in text.splitlines())
+    cpus, memory = _count(facts.get("cpus")), _count(facts.get("memory_kb"))
+    if "passgate-hardware" not in facts or "end" not in facts or not cpus or not memory:
+        raise _unreadable(text, "CPUs and memory")
+    return GuestHardware(cpus=cpus, memory_mb=memory >> 10)
 
 
 def _unreadable(text: str, what: str = "USB devices") -> UnreachableError:

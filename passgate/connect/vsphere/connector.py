@@ -10,6 +10,7 @@ from typing import Any
 from pyVmomi import vim
 
 from passgate.connect.vsphere import specs
+from passgate.connect.vsphere.hardware import Hardware
 from passgate.connect.vsphere.migration import Migrating
 from passgate.connect.vsphere.parsing import Props
 from passgate.connect.vsphere.passing import PassingThrough
@@ -33,7 +34,7 @@ ONLY_WHILE_OFF = ("usb.generic.", "usb.quirks.")
 """How the advanced settings begin that a running VM must not be given (KB 323394; reference vSphere 1.7)."""
 
 
-class VSphereConnector(Migrating, PassingThrough):
+class VSphereConnector(Migrating, PassingThrough, Hardware):
     """Read and change VMs through one session, as `passgate.engine.ports.VSphere` says."""
 
     def vm(self, vm: VmId) -> Vm:

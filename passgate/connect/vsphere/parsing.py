@@ -64,6 +64,7 @@ LIGHT_VM = (
 )
 DETAILED_VM = (
     *LIGHT_VM,
+    "environmentBrowser",
     "config.hardware.device",
     "config.changeVersion",
     "config.version",

@@ -286,24 +286,35 @@ def read_usb(session: Session, host: HostId) -> tuple[HostUsbDevice, ...]:
     return tuple(host_usb(host, one) for one in (target.usb if target is not None else None) or ())
 
 
-def read_usb_options(session: Session, host: HostId, version: str) -> UsbOptions | None:
-    """Return what a VM of that hardware version may have there; None when the server does not say. Read only once."""
-    browser = str(ref_of(browser_of(session, host)))
-    key = ("option", browser, version)
-    if key not in session.remembered:
-        try:
-            option = session.read(
-                f"read what {version} allows on {host.name}",
-                host.name,
-                lambda _: session.object(vim.EnvironmentBrowser, browser).QueryConfigOption(
-                    version, session.object(vim.HostSystem, host.ref)
-                ),
-            )
-        except (RefusedError, UnsupportedError):
-            option = None
-        session.remembered[key] = usb_options(option)
-    found: UsbOptions | None = session.remembered[key]
-    return found
+def read_usb_options(session: Session, vm: Props, host: HostId) -> UsbOptions | None:
+    """Return what the VM may have there; None when the server does not say. Read only once.
+
+    The VM's own browser is asked, and that of its host's cluster where the VM has none, or its does not answer.
+    """
+    version = vm["config.version"]
+    own = ref_of(vm.get("environmentBrowser"))
+    for browser in (own, ref_of(browser_of(session, host))):
+        key = ("option", str(browser), str(version), host.ref)
+        if browser is not None and key not in session.remembered:
+            session.remembered[key] = _usb_options(session, browser, version, host)
+        found: UsbOptions | None = session.remembered.get(key)
+        if found is not None:
+            return found
+    return None
+
+
+def _usb_options(session: Session, browser: str, version: str, host: HostId) -> UsbOptions | None:
+    try:
+        option = session.read(
+            f"read what {version} allows on {host.name}",
+            host.name,
+            lambda _: session.object(vim.EnvironmentBrowser, browser).QueryConfigOption(
+                version, session.object(vim.HostSystem, host.ref)
+            ),
+        )
+    except (RefusedError, UnsupportedError):
+        return None
+    return usb_options(option)
 
 
 def read_privileges(session: Session, vms: Iterable[str], hosts: Iterable[str] = ()) -> dict[str, frozenset[str]]:
@@ -415,7 +426,7 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
         if ref in named:
             demand_vital(plain_name(props.get("name", ref)), rows.get(ref, Row()))
         asked = ref in named and where in ids and "config.version" in props
-        return vm_from(ref, props, host, read_usb_options(session, host, props["config.version"]) if asked else None)
+        return vm_from(ref, props, host, read_usb_options(session, props, host) if asked else None)
 
     return Inventory(
         site=site_name,

@@ -55,6 +55,15 @@ def extra_config(vm: Vm, key: str, value: str | None) -> Any:
     )
 
 
+def hardware(vm: Vm, cpus: int | None, memory_mb: int | None) -> Any | None:
+    """Return the spec that sets CPUs and memory (MiB); None when the VM has both already."""
+    new_cpus = cpus if cpus not in {None, vm.cpus} else None
+    new_memory = memory_mb if memory_mb not in {None, vm.memory_mb} else None
+    if new_cpus is None and new_memory is None:
+        return None
+    return vim.vm.ConfigSpec(changeVersion=vm.change_version or None, numCPUs=new_cpus, memoryMB=new_memory)
+
+
 def changes(vm: Vm, operation: str, one: Any) -> Any:
     """Return the spec for one device change on the VM as it was read."""
     change = device.VirtualDeviceSpec(operation=operation, device=one)

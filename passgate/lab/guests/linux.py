@@ -135,6 +135,9 @@ def _furnish(root: Path, vm: LabVm, devices: Sequence[GuestDevice]) -> None:
     )
     _programs(root, devices)
     pci.furnish(root, vm)
+    cpus = "".join(f"processor\t: {number}\nmodel name\t: Virtual\n\n" for number in range(vm.cpus))
+    (root / "proc/cpuinfo").write_text(cpus, encoding="utf-8")
+    (root / "proc/meminfo").write_text(f"MemTotal:       {vm.memory_mb << 10} kB\nMemFree: 1 kB\n", encoding="utf-8")
     _command(commands / "lsusb", LSUSB.format(lines=shlex.quote("\n".join(lines))))
     _command(commands / "lsblk", _lsblk(root, blocks, new=new))
     for name in ("mount", "umount", "sync"):

@@ -175,6 +175,8 @@ class _Machine:
 
     def _get_cim(self, named: Row, _: list[Any]) -> list[Any]:
         asked = str(named.get("classname") or next(iter(named[""]), ""))
+        if asked.casefold() == "win32_computersystem":
+            return [{"NumberOfLogicalProcessors": self._vm.cpus, "TotalPhysicalMemory": self._vm.memory_mb << 20}]
         if asked.casefold() != "win32_volume":
             raise powershell.PowerShellError("Get-CimInstance : Invalid class")
         return [

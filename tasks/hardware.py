@@ -1,0 +1,193 @@
+"""Give a running VM more CPUs and memory, and check what that needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Severity, Step, Systems
+from passgate.model.inventory import Host, Inventory, Power, Vm, VmId
+from tasks.usb_entry import Attached
+
+
+@dataclass(frozen=True)
+class HotAdd(Step):
+    """Give a running VM more CPUs, more memory (MiB), or both; what is None stays as it is."""
+
+    vm: VmId
+    cpus: int | None = None
+    memory_mb: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Say what is done."""
+        return f"Give {self.vm.name} {wanted(self.cpus, self.memory_mb)} while it runs"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Need nothing when the VM has as much."""
+        vm = site.vm(self.vm.uuid)
+        has = wanted(vm.cpus, vm.memory_mb)
+        if self._is_done(vm):
+            return Effect.nothing(f"{vm.name} has {has}", site)
+        more = {"cpus": self.cpus or vm.cpus, "memory_mb": self.memory_mb or vm.memory_mb}
+        return Effect(
+            needed=True,
+            before=f"{vm.name} has {has}",
+            after=f"{vm.name} has {wanted(more['cpus'], more['memory_mb'])}",
+            then=site.with_vm(vm.model_copy(update=more)),
+            impact=f"{vm.name} keeps what it is given until it is powered off: a running VM can't be given less",
+        )
+
+    def apply(self, systems: Systems) -> None:
+        """Set it, unless it is so."""
+        systems.vsphere.set_hardware(self.vm, cpus=self.cpus, memory_mb=self.memory_mb)
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read the VM's configuration."""
+        vm = systems.vsphere.vm(self.vm)
+        words = f"{vm.name} has {wanted(vm.cpus, vm.memory_mb)}"
+        facts = {"cpus": vm.cpus, "memory_mb": vm.memory_mb}
+        return Confirmation(Saw.YES if self._is_done(vm) else Saw.NO, words, facts)
+
+    def undo(self) -> NoUndo:
+        """Offer none: vSphere takes neither from a running VM."""
+        return NoUndo(f"CPUs and memory can't be taken from a running VM; power {self.vm.name} off to set them back")
+
+    def _is_done(self, vm: Vm) -> bool:
+        return self.cpus in {None, vm.cpus} and self.memory_mb in {None, vm.memory_mb}
+
+
+@dataclass(frozen=True)
+class IsOn(Check):
+    """Demand a running VM: one that is off has nothing to lose, and is changed in the vSphere Client."""
+
+    code: ClassVar[str] = "HW-VM-01"
+    rule: ClassVar[str] = "The VM is on: hardware is hot-added to running VMs only"
+    source: ClassVar[str] = "article, limits of USB passthrough: hot add"
+    hint: ClassVar[str] = "Set CPUs and memory of a VM that is off in its settings; no USB device is cut off by that."
+
+    vm: Vm
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at the power state."""
+        return self.vm.power is Power.ON, f"{self.vm.name} is {self.vm.power}"
+
+
+@dataclass(frozen=True)
+class IsAllowed(Check):
+    """Demand the VM's own switches for hot add, which can be set only while it is off."""
+
+    code: ClassVar[str] = "HW-VM-02"
+    rule: ClassVar[str] = "CPU hot add is enabled for the VM if it gets CPUs, memory hot add if it gets memory"
+    source: ClassVar[str] = "API of VirtualMachineConfigInfo: cpuHotAddEnabled, memoryHotAddEnabled"
+    hint: ClassVar[str] = "Enable CPU or memory hot add in the VM's settings while it is off."
+
+    vm: Vm
+    cpus: int | None
+    memory_mb: int | None
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at the switches of what is asked for."""
+        missing = [
+            name
+            for name, asked, enabled in (
+                ("CPU", self.cpus, self.vm.cpu_hot_add),
+                ("memory", self.memory_mb, self.vm.memory_hot_add),
+            )
+            if asked is not None and not enabled
+        ]
+        said = f"{' and '.join(missing)} hot add is off" if missing else "what is asked for can be hot-added"
+        return not missing, f"{self.vm.name}: {said}"
+
+
+@dataclass(frozen=True)
+class Grows(Check):
+    """Demand more than the VM has: hot add takes nothing away."""
+
+    code: ClassVar[str] = "HW-VM-03"
+    rule: ClassVar[str] = "CPUs, memory or both are asked for, and none of them is less than the VM has"
+    source: ClassVar[str] = "vendor documentation of hot add; measured on the API's faults"
+    hint: ClassVar[str] = "Ask for at least as many CPUs and as much memory as the VM has, and for more of one of them."
+
+    vm: Vm
+    cpus: int | None
+    memory_mb: int | None
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare what is asked for with what is there."""
+        asked = [(self.cpus, self.vm.cpus), (self.memory_mb, self.vm.memory_mb)]
+        given = [(want, has) for want, has in asked if want is not None]
+        grows = bool(given) and all(want >= has for want, has in given)
+        has = wanted(self.vm.cpus, self.vm.memory_mb)
+        return grows, f"{self.vm.name} has {has}; asked for: {wanted(self.cpus, self.memory_mb) or 'nothing'}"
+
+
+@dataclass(frozen=True)
+class HostHasMemory(Check):
+    """Refuse more memory than the host has at all."""
+
+    code: ClassVar[str] = "HW-HOST-01"
+    rule: ClassVar[str] = "The host has at least as much memory as the VM shall have"
+    source: ClassVar[str] = "measured: a VM that is larger than its host swaps without end"
+    hint: ClassVar[str] = "Ask for less, or move the VM to a larger host."
+
+    host: Host
+    memory_mb: int | None
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare with the host's whole memory; a host that does not tell is not refused for that."""
+        has = self.host.memory_mb
+        return not has or (self.memory_mb or 0) <= has, f"{self.host.name} has {has or 'an unknown number of'} MiB"
+
+
+@dataclass(frozen=True)
+class UsbComesAndGoes(Check):
+    """Demand that the locally backed devices can be removed before, and added after, while the VM runs."""
+
+    code: ClassVar[str] = "HW-USB-01"
+    rule: ClassVar[str] = "USB devices without vMotion support can be removed from, and added to, the VM while it runs"
+    source: ClassVar[str] = "article, limits of USB passthrough: hot add cuts them off; reference vSphere 1.7"
+    hint: ClassVar[str] = (
+        "Detach these devices with the VM off (usb-detach), or give the VM its hardware while it is off."
+    )
+
+    vm: Vm
+    local: tuple[str, ...]
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at the options of the VM's host, if there are such devices."""
+        options = self.vm.options
+        both = options is not None and options.hot_add is True and options.hot_remove is True
+        said = f"{self.vm.name} has {', '.join(self.local) or 'no such device'}"
+        return both or not self.local, said if both or not self.local else f"{said}, and its host allows no such change"
+
+
+@dataclass(frozen=True)
+class MovableUsbStays(Check):
+    """Warn of devices with vMotion support: by the vendor's word they stay, by the article all are cut off."""
+
+    code: ClassVar[str] = "HW-USB-02"
+    rule: ClassVar[str] = "No USB device with vMotion support stays connected while hardware is hot-added"
+    source: ClassVar[str] = (
+        "article, limits of USB passthrough; API of VirtualUSB: only locally backed ones are cut off"
+    )
+    hint: ClassVar[str] = "Detach them first if they must not be interrupted for a moment."
+    severity: ClassVar[Severity] = Severity.WARNING
+
+    vm: Vm
+    movable: tuple[str, ...]
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at the VM's entries with vMotion support."""
+        return not self.movable, f"{self.vm.name} has {', '.join(self.movable) or 'none'} with vMotion support"
+
+
+def wanted(cpus: int | None, memory_mb: int | None) -> str:
+    """Return CPUs and memory in words; what is None is left out."""
+    parts = [*([f"{cpus} CPUs"] if cpus is not None else []), *([f"{memory_mb} MiB"] if memory_mb is not None else [])]
+    return " and ".join(parts)
+
+
+def cut_off(attached: tuple[Attached, ...]) -> tuple[Attached, ...]:
+    """Return the devices that hot add would cut off: connected ones without vMotion support (reference vSphere 1.7)."""
+    return tuple(one for one in attached if one.is_there and one.entry.connected and not one.is_movable)
