@@ -128,8 +128,9 @@ def prepare(made: Path, tools: Mapping[str, str] = TOOLS) -> None:
 
 
 @contextmanager
-def openssh(folder: Path, name: str = HOST.name) -> Iterator[ShellAccess]:
-    """Run sshd on a free port and return the way into it, as the shell of the host of that name."""
+def openssh(folder: Path, *names: str) -> Iterator[ShellAccess]:
+    """Run sshd on a free port and return the way into it, as the shell of the hosts of these names."""
+    names = names or (HOST.name,)
     if SSHD is None:
         missing("There is no sshd here", "install Debian's openssh-server")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -154,8 +155,8 @@ def openssh(folder: Path, name: str = HOST.name) -> Iterator[ShellAccess]:
         yield ShellAccess(
             user=getpass.getuser(),
             key=(folder / "client_key").read_text(encoding="utf-8"),
-            known_hosts=f"{name} {public(folder / 'host_key')}",
-            addresses={name: f"127.0.0.1:{port}"},
+            known_hosts="".join(f"{name} {public(folder / 'host_key')}" for name in names),
+            addresses=dict.fromkeys(names, f"127.0.0.1:{port}"),
             timeout=timedelta(seconds=10),
         )
     finally:

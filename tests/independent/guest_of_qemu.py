@@ -41,6 +41,8 @@ HERE = Path(__file__).parent / "qemu_guest"
 INSTALL = "install Debian's qemu-system-x86 and busybox-static, and fetch a kernel with qemu_guest/fetch_kernel.sh"
 QEMU = "qemu-system-x86_64"
 MODULES = ("virtio_pci", "virtio_console", "xhci-pci", "usb-storage", "sd_mod", "vfat", "nls_cp437", "nls_ascii")
+IDS = "46f4:0001"
+"""QEMU's own ids, for each of its sticks."""
 SECTOR = 512
 FIRST = 2048
 """The first sector of a stick's one partition, where today's sticks have it."""

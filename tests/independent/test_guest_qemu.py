@@ -15,27 +15,16 @@ import pytest
 from passgate.connect.guest import program
 from passgate.connect.guest.reading import pci_of_linux
 from passgate.connect.guest.releasing import Answer, release_of_linux, take_back_of_linux
-from passgate.engine.carrying import Attempt
-from passgate.engine.ending import end, evidence_file
-from passgate.model.change import State
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import GuestFamily, HostId, VmId
-from tests.contract.esxi_of_openssh import openssh, prepare, showing
-from tests.contract.vsphere_places import govmomi
-from tests.engine_room import approved, begun, engine_on
-from tests.independent.guest_of_qemu import Guest, booted, lent, stick
+from tests.independent.guest_of_qemu import IDS, Guest, booted, stick
 from tests.independent.parts import until
 
-IDS = "46f4:0001"
-"""QEMU's own, for each of its sticks."""
 XHCI = "1b36:000d"
 """The ids of QEMU's USB controller."""
 SIZE = 8 << 20
 DELAY = "/sys/module/usb_storage/parameters/delay_use"
 """Seconds that Linux lets a new disk settle; 1 as it comes. Only a test that wants the time between has it so."""
-SERIAL = "07A40901A2B3C4D5"
-LOGIN = ("root", "guest")
-"""The account that the simulator's guest operations know."""
 VM = VmId(ref="vm-1", name="lnx-qemu", uuid="", host=HostId(ref="host-1", name="qemu", uuid=""))
 
 
@@ -252,36 +241,3 @@ def test_a_whole_controller_is_seen_with_what_hangs_on_it(guest: Guest, tmp_path
     guest.pull("card")
     until(lambda: True if functions(guest).count(XHCI) == 1 else None, "the card to be gone")
     seen(guest, lambda found: not found)
-
-
-async def test_a_stick_is_attached_on_parts_that_others_wrote_and_a_real_linux_sees_it(
-    guest: Guest, tmp_path: Path
-) -> None:
-    """From request to evidence with nothing left out: govmomi's vCenter, OpenSSH's shell, and this guest as the proof.
-
-    The stick comes into the guest when vCenter has powered the VM on with it, and not before.
-    """
-    (shell := tmp_path / "esxi").mkdir()
-    prepare(shell, showing(IDS, SERIAL, "QEMU QEMU USB HARDDRIVE"))
-    with (
-        lent(guest, tmp_path / "guest") as socket,
-        govmomi(tmp_path, socket) as place,
-        openssh(shell, "DC0_H0") as access,
-        engine_on(place, tmp_path / "home", access, LOGIN) as runtime,
-    ):
-        change = await approved(
-            runtime, "usb-attach", {"vm": place.vm, "device": f"serial:{SERIAL}", "force_off": True}
-        )
-        carrying = await begun(runtime, change)
-        for planned in carrying.plan.steps:
-            if planned.kind == "guest.SeesUsb":
-                assert guest.usb(VM) == ()
-                guest.plug_stick(stick(tmp_path / "image"), SERIAL)
-            await carrying.step(planned, Attempt())
-        change = await end(runtime, change, None, carrying.tokens)
-
-        assert change.state is State.DONE, change.outcome
-        last = runtime.store.journal(change.id)[-1]
-        assert f"sees QEMU USB HARDDRIVE ({IDS}, serial {SERIAL})" in str(last)
-        assert evidence_file(runtime.home, change.id).exists()
-    assert guest.sh("ls /tmp/passgate* 2>/dev/null || true") == ""

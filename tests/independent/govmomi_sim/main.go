@@ -62,11 +62,12 @@ func (b *browser) QueryConfigOption(req *types.QueryConfigOption) soap.HasFault 
 	return answer
 }
 
-// user returns the running VM on that host whose configuration names the path, as the arbitrator would give it away.
+// user returns the running VM whose configuration names the path, as the arbitrator would give it away: one on that
+// host, or one elsewhere that names this host too.
 func user(host types.ManagedObjectReference, path string) *types.VirtualMachineSummary {
 	for _, one := range simulator.Map.All("VirtualMachine") {
 		vm := simulator.Map.Get(one.Reference()).(*simulator.VirtualMachine)
-		if *vm.Runtime.Host != host || vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
 			continue
 		}
 		for _, device := range vm.Config.Hardware.Device {
@@ -74,14 +75,15 @@ func user(host types.ManagedObjectReference, path string) *types.VirtualMachineS
 			if !ok {
 				continue
 			}
-			named := ""
+			mine := false
 			switch backing := usb.Backing.(type) {
 			case *types.VirtualUSBUSBBackingInfo:
-				named = backing.DeviceName
+				mine = backing.DeviceName == path && *vm.Runtime.Host == host
 			case *types.VirtualUSBRemoteHostBackingInfo:
-				named = backing.DeviceName
+				name := simulator.Map.Get(host).(*simulator.HostSystem).Name
+				mine = backing.DeviceName == path && backing.Hostname == name
 			}
-			if named == path {
+			if mine {
 				summary := vm.Summary
 				return &summary
 			}

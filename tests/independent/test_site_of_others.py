@@ -1,0 +1,125 @@
+"""Carry runbooks out with nothing left out on a site of parts that others wrote, and take a real Linux's word for it.
+
+vCenter is govmomi's simulator, the hosts' shells are OpenSSH's, the guest in every VM is the one under QEMU. What
+vSphere would do with a stick is done by hand here: it comes into the guest, and leaves it, when the plan is so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from passgate.engine.carrying import Attempt
+from passgate.engine.ending import end, evidence_file
+from passgate.engine.runtime import Runtime
+from passgate.model.change import Change, State
+from passgate.model.inventory import HostId, VmId
+from tests.contract.esxi_of_openssh import openssh, prepare, showing
+from tests.contract.vsphere_places import Place, govmomi
+from tests.engine_room import approved, begun, engine_on
+from tests.independent.guest_of_qemu import IDS, Guest, booted, lent, stick
+
+SERIAL = "07A40901A2B3C4D5"
+HOSTS = ("DC0_C0_H0", "DC0_C0_H1", "DC0_C0_H2", "DC0_H0")
+VM = "DC0_C0_RP0_VM0"
+LOGIN = ("root", "guest")
+"""The account that the simulator's guest operations know."""
+IN_GUEST = VmId(ref="vm-1", name="qemu", uuid="", host=HostId(ref="host-1", name="qemu", uuid=""))
+
+
+@dataclass(frozen=True)
+class Site:
+    """Hold the parts, and the engine on them."""
+
+    guest: Guest
+    place: Place
+    runtime: Runtime
+    shell: Path
+    image: Path
+
+    def sees(self) -> list[str | None]:
+        """Return the serials of what the guest sees, asked past vCenter."""
+        return [one.serial for one in self.guest.usb(IN_GUEST)]
+
+    async def carried_out(
+        self, runbook: str, before: Mapping[str, Callable[[], object]] | None = None, **ask: Any
+    ) -> Change:
+        """Take a change from the request to its end; `before` says what vSphere does meanwhile, by kind of step."""
+        change = await approved(self.runtime, runbook, {"vm": VM, **ask})
+        carrying = await begun(self.runtime, change)
+        for planned in carrying.plan.steps:
+            (before or {}).get(planned.kind, lambda: None)()
+            await carrying.step(planned, Attempt())
+        ended = await end(self.runtime, change, None, carrying.tokens)
+        assert ended.state is State.DONE, ended.outcome
+        assert evidence_file(self.runtime.home, change.id).exists()
+        return ended
+
+    def last(self, change: Change) -> str:
+        """Return what the journal says of a change's last step."""
+        return str(self.runtime.store.journal(change.id)[-1])
+
+
+@pytest.fixture(scope="module")
+def booted_guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """Boot the guest once for this file."""
+    with booted(tmp_path_factory.mktemp("guest")) as guest:
+        yield guest
+
+
+@pytest.fixture
+def site(booted_guest: Guest, tmp_path: Path) -> Iterator[Site]:
+    """Start the parts around the guest, which has no stick yet."""
+    (shell := tmp_path / "esxi").mkdir()
+    prepare(shell, showing(IDS, SERIAL, "QEMU QEMU USB HARDDRIVE"))
+    with (
+        lent(booted_guest, tmp_path / "guest") as socket,
+        govmomi(tmp_path, socket) as place,
+        openssh(shell, *HOSTS) as access,
+        engine_on(place, tmp_path / "home", access, LOGIN) as runtime,
+    ):
+        yield Site(booted_guest, place, runtime, shell, stick(tmp_path / "image"))
+    booted_guest.clear()
+    assert booted_guest.sh("ls /tmp/passgate* 2>/dev/null || true") == ""
+
+
+async def attached(site: Site, *, vmotion: bool = False) -> Change:
+    """Attach the stick; it is in the guest when vCenter has powered the VM on with it, and not before."""
+
+    def powered_on() -> None:
+        assert site.sees() == []
+        site.guest.plug_stick(site.image, SERIAL)
+
+    return await site.carried_out(
+        "usb-attach", {"guest.SeesUsb": powered_on}, device=f"serial:{SERIAL}", force_off=True, vmotion=vmotion
+    )
+
+
+async def test_a_stick_is_attached(site: Site) -> None:
+    """The stopped arbitrator is started over SSH, once; the proof is what the guest itself says of ids and serial."""
+    change = await attached(site)
+
+    assert f"sees QEMU USB HARDDRIVE ({IDS}, serial {SERIAL})" in site.last(change)
+    assert len((site.shell / "tools/started").read_text(encoding="utf-8").splitlines()) == 1
+
+
+async def test_a_vm_moves_with_its_stick_and_comes_home(site: Site) -> None:
+    """It runs on the other host with the entry as it was, sees the stick there, and is brought back."""
+    await attached(site, vmotion=True)
+    home = site.place.read(vms=(VM,)).vm(VM).host
+
+    away = await site.carried_out("usb-migrate", to="DC0_C0_H1" if home.name != "DC0_C0_H1" else "DC0_C0_H2")
+
+    moved = site.place.read(vms=(VM,)).vm(VM)
+    assert moved.host.ref != home.ref
+    assert [entry.hostname for entry in moved.usb] == [home.name]
+    assert SERIAL in site.last(away)
+
+    back = await site.carried_out("usb-return-home")
+
+    assert site.place.read(vms=(VM,)).vm(VM).host.ref == home.ref
+    assert SERIAL in site.last(back)
