@@ -84,8 +84,8 @@ UsePAM no
 """
 
 
-def showing(vid_pid: str, serial: str, name: str) -> dict[str, str]:
-    """Return the tools of a host with one storage device, which its arbitrator offers."""
+def showing(vid_pid: str, serial: str, name: str, kind: str = "8 Mass Storage") -> dict[str, str]:
+    """Return the tools of a host with one device of that interface class, which its arbitrator offers."""
     vendor, _, product = vid_pid.partition(":")
     return {
         **TOOLS,
@@ -95,7 +95,7 @@ Bus 001 Device 001: ID 0e0f:8003 VMware, Inc. Root Hub
   iSerial                 1 0000:00:14.0
 
 Bus 001 Device 002: ID {vid_pid} {name}
-      bInterfaceClass         8 Mass Storage
+      bInterfaceClass         {kind}
   iSerial                 3 {serial}
 END
 """,
@@ -116,15 +116,20 @@ esac
 def prepare(made: Path, tools: Mapping[str, str] = TOOLS) -> None:
     """Put keys and a shell with these tools into an empty folder; `openssh` serves it."""
     (made / "tools").mkdir()
-    for name, script in tools.items():
-        (made / "tools" / name).write_text(f"#!/bin/sh\n{script}", encoding="utf-8")
-        (made / "tools" / name).chmod(0o755)
+    put_tools(made, tools)
     (made / "shell").write_text(SHELL.format(tools=made / "tools"), encoding="utf-8")
     (made / "shell").chmod(0o755)
     for name in ("host_key", "client_key"):
         (made / name).write_text(new_private_key(), encoding="utf-8")
         (made / name).chmod(0o600)
     (made / "authorized_keys").write_text(public(made / "client_key"), encoding="utf-8")
+
+
+def put_tools(made: Path, tools: Mapping[str, str]) -> None:
+    """Put these tools into a folder that was prepared, in place of those of the same names."""
+    for name, script in tools.items():
+        (made / "tools" / name).write_text(f"#!/bin/sh\n{script}", encoding="utf-8")
+        (made / "tools" / name).chmod(0o755)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from passgate.model.inventory import GuestFamily, HostId, VmId
 from tests.independent.guest_of_qemu import IDS, Guest, booted, stick
 from tests.independent.parts import until
 
+pytestmark = pytest.mark.timeout(300)  # a guest without KVM boots in seconds, on a busy machine in minutes
+
 XHCI = "1b36:000d"
 """The ids of QEMU's USB controller."""
 SIZE = 8 << 20

@@ -13,19 +13,25 @@ from typing import Any
 
 import pytest
 
+from passgate.connect.vsphere.hosts import HostsConnector
 from passgate.engine.carrying import Attempt
 from passgate.engine.ending import end, evidence_file
 from passgate.engine.runtime import Runtime
 from passgate.model.change import Change, State
 from passgate.model.inventory import HostId, VmId
-from tests.contract.esxi_of_openssh import openssh, prepare, showing
+from tests.contract.esxi_of_openssh import openssh, prepare, put_tools, showing
 from tests.contract.vsphere_places import Place, govmomi
 from tests.engine_room import approved, begun, engine_on
 from tests.independent.guest_of_qemu import IDS, Guest, booted, lent, stick
 
+pytestmark = pytest.mark.timeout(300)  # a guest without KVM boots in seconds, on a busy machine in minutes
+
 SERIAL = "07A40901A2B3C4D5"
 HOSTS = ("DC0_C0_H0", "DC0_C0_H1", "DC0_C0_H2", "DC0_H0")
 VM = "DC0_C0_RP0_VM0"
+STICK = showing(IDS, SERIAL, "QEMU QEMU USB HARDDRIVE")
+READER = showing("08e6:4433", "R1", "QEMU QEMU USB CCID", "11 Chip/SmartCard")
+"""What the hosts' tools show."""
 LOGIN = ("root", "guest")
 """The account that the simulator's guest operations know."""
 IN_GUEST = VmId(ref="vm-1", name="qemu", uuid="", host=HostId(ref="host-1", name="qemu", uuid=""))
@@ -75,7 +81,7 @@ def booted_guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 def site(booted_guest: Guest, tmp_path: Path) -> Iterator[Site]:
     """Start the parts around the guest, which has no stick yet."""
     (shell := tmp_path / "esxi").mkdir()
-    prepare(shell, showing(IDS, SERIAL, "QEMU QEMU USB HARDDRIVE"))
+    prepare(shell, STICK)
     with (
         lent(booted_guest, tmp_path / "guest") as socket,
         govmomi(tmp_path, socket) as place,
@@ -123,3 +129,25 @@ async def test_a_vm_moves_with_its_stick_and_comes_home(site: Site) -> None:
 
     assert site.place.read(vms=(VM,)).vm(VM).host.ref == home.ref
     assert SERIAL in site.last(back)
+
+
+async def test_a_smart_card_reader_is_let_in(site: Site) -> None:
+    """The daemon that holds readers is stopped over the wire, the VM may have one, and the guest sees it."""
+    put_tools(site.shell, READER)
+    hosts = HostsConnector(site.place.session(), lambda *_: None)
+    home = site.place.read(vms=(VM,)).vm(VM).host
+    hosts.start_service(home, "pcscd")
+    hosts.set_service_policy(home, "pcscd", "on")
+
+    def powered_on() -> None:
+        site.guest.plug("usb-ccid", "reader", "xhci.0", serial="R1")
+
+    change = await site.carried_out(
+        "smartcard-enable", {"smartcard.SeesReader": powered_on}, device="08e6:4433", force_off=True
+    )
+
+    daemon = hosts.host(home).service("pcscd")
+    assert daemon is not None
+    assert (daemon.running, daemon.policy) == (False, "off")
+    assert site.place.read(vms=(VM,)).vm(VM).extra["usb.generic.allowCCID"] == "TRUE"
+    assert "08e6:4433" in site.last(change)

@@ -181,7 +181,9 @@ func main() {
 		withRolesOnly()
 	}
 	if len(os.Args) > 5 {
-		withDevices(device("QEMU USB HARDDRIVE", "path:0/1/8", 0x46f4, 0x0001, "superSpeed"))
+		reader := device("QEMU USB CCID", "path:0/1/9", 0x08e6, 0x4433, "full")
+		reader.Family = []string{"smart_card"}
+		withDevices(device("QEMU USB HARDDRIVE", "path:0/1/8", 0x46f4, 0x0001, "superSpeed"), reader)
 	} else {
 		withDevices()
 	}
