@@ -98,6 +98,8 @@ class Warrant:
 
         The gate of a step that turned out to have nothing to do was never opened.
         """
+        if change.terms is None or not change.terms.gates:
+            return ()
         states = {entry.index: entry.state for entry in self.store.journal(change.id)}
         return tuple(
             dict.fromkeys(
@@ -105,7 +107,6 @@ class Warrant:
                 for step in (change.plan.steps if change.plan else ())
                 if step.gate
                 and step.index <= self.step
-                and change.terms
                 and step.gate in change.terms.gates
                 and (step.index == self.step or states.get(step.index) is not StepState.NOT_NEEDED)
             )

@@ -75,8 +75,9 @@ def hold_up(runtime: Runtime, change: Change, error: PassgateError) -> None:
     log.warning("%s waits: %s", change.id, error.message)
     why = words(error)
     if last_hold_up(runtime, change) != why:
+        data = {"why": why, "state": runtime.store.change(change.id).state.value}
         runtime.store.append(
-            Event(type=EventType.HELD_UP, change=change.id, actor=ENGINE, at=runtime.clock(), data={"why": why})
+            Event(type=EventType.HELD_UP, change=change.id, actor=ENGINE, at=runtime.clock(), data=data)
         )
 
 

@@ -187,7 +187,8 @@ async def _carry_out(runtime: Runtime, change: Change) -> Change:
             failed = failed or await _looked_anew(runtime, change, carrying)
             passed = has_just_passed(change, carrying)
             why = f"the gate {passed.name} was passed ({passed.why})" if passed else failed or ""
-            _told_of_waking(runtime, change, change.flow_run or "", why)
+            if not (passed and last_hold_up(runtime, change)):  # it waits behind its gate, and said so
+                _told_of_waking(runtime, change, change.flow_run or "", why)
         failed = failed or await _forward(runtime, carrying)
         failed = failed or await carrying.give_back()
         if failed is not None:

@@ -13,6 +13,7 @@ def of_plan(change: Change, plan: Plan) -> str:
     lines = [f"# {change.id}: {plan.title} ({cell(plan.target)})", "", cell(change.reason), ""]
     lines += [f"- **Impact:** {cell(one)}" for one in plan.impact]
     lines += [f"- **Warning {one.code}:** {cell(one.saw)}" for one in plan.warnings]
+    lines += [f"- **Second gate `{name}`**, before step {step}" for name, step in _gates(change, plan).items()]
     lines += ["", "| | step | before | after | taken back by |", "|---|---|---|---|---|"]
     lines += [
         f"| {step.index + 1} | {cell(step.title)} | {cell(step.before)} | "
@@ -20,6 +21,12 @@ def of_plan(change: Change, plan: Plan) -> str:
         for step in plan.steps
     ]
     return "\n".join([*lines, "", f"`{plan.digest}`"])
+
+
+def _gates(change: Change, plan: Plan) -> dict[str, int]:
+    """Return the gates that policy has terms for, and the number of the first step that has each."""
+    known = change.terms.gates if change.terms else {}
+    return {step.gate: step.index + 1 for step in reversed(plan.steps) if step.gate in known}
 
 
 def of_end(change: Change, journal: Sequence[JournalEntry]) -> str:

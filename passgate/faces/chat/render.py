@@ -266,7 +266,9 @@ def _steps(change: Change, plan: Plan, journal: tuple[JournalEntry, ...]) -> str
 def _step_line(step: PlannedStep, entry: JournalEntry | None, change: Change) -> str:
     """Say what a step will change; once it is done, what was seen of it in place of what was expected."""
     state = entry.state if entry else StepState.PENDING
-    name = f"{step.index + 1}. {MARKS[state]}{safe(step.title, 200)}"
+    stops = bool(step.gate and change.terms and step.gate in change.terms.gates and state is StepState.PENDING)
+    gate = f"🚧 behind the gate {safe(step.gate, 64)}: " if stops else ""
+    name = f"{step.index + 1}. {MARKS[state]}{gate}{safe(step.title, 200)}"
     if not step.needed:
         return f"{name}: nothing to do, {safe(step.before, 200)}"
     if entry and no_longer_holds(entry, change):

@@ -86,7 +86,9 @@ def _moved(it: Told) -> str:
     why = safe(it.event.data.get("outcome") or it.event.data.get("why") or "", 900)
     if to is State.WAITING and change.terms:
         voters = it.people.mentions(change.terms.voters)
-        return f"⏳ {needs(it.people, change, ()).partition(': ')[0]}. Who can decide: {voters}"
+        again = ", ".join(safe(name, 64) for name in change.terms.gates)
+        later = f" It waits once more at: {again}." if again else ""
+        return f"⏳ {needs(it.people, change, ()).partition(': ')[0]}. Who can decide: {voters}.{later}"
     if to.is_end:
         known = "\n".join(line for line in (touched(it.view), what_next(it.view)) if line) if change.state is to else ""
         by = f" by {who(it.people, it.event.actor)}" if it.event.actor.person != "passgate" else ""
@@ -164,7 +166,9 @@ def _resumed(it: Told) -> str:
 
 
 def _held_up(it: Told) -> str:
-    """Say why an approved change does not begin, and for how long it is tried again."""
+    """Say why an approved change does not begin, or go on, and for how long it is tried again."""
+    if it.event.data.get("state") == State.APPLYING:
+        return f"⏳ It can't go on yet, and is tried again. {_reason(it)}"
     until = it.view.change.execute_by
     good = f" until {moment(until)}, as long as the approval is good" if until else ""
     return f"⏳ It can't begin yet, and is tried again{good}. {_reason(it)}"

@@ -166,7 +166,7 @@ EVENTS = {
     "undo.intent": "taking back '{title}': {undo} ...",
     "undo.outcome": "taking back '{title}': {state}{seen}",
     "run.resumed": "resumed{about}",
-    "run.held_up": "can't begin yet, and is tried again{about}",
+    "run.held_up": "can't {go_on} yet, and is tried again{about}",
     "guest.proof": "{title}: {state}{seen}",
     "evidence.written": "evidence written",
 }
@@ -188,6 +188,7 @@ def event_line(event: Json) -> str | None:
         "again": f" (attempt {data['attempt']})" if data.get("attempt", "1") != "1" else "",
         "next_try": f" Next try in {data['next_in']} s." if data.get("next_in") else "",
         "person": event["actor"]["person"],
+        "go_on": "go on" if data.get("state") == "applying" else "begin",
         "until": moment(data.get("approve_by")),
     }
     return f"{when}  {EVENTS[kind].format_map(_Told({**data, **told}))}"
