@@ -87,6 +87,10 @@ class LabControl:
         """Start or stop a host's arbitrator behind Passgate's back."""
         return self.post("/arbitrator", host=host, running=running)
 
+    def log(self, host: str, *lines: str, rotate: bool = False) -> Json:
+        """Let a host write lines into its vmkernel.log, into a new file if it is rotated."""
+        return self.post("/log", host=host, lines=lines, rotate=rotate)
+
     def service(self, host: str, service: str, **so: Any) -> Json:
         """Set `running` and `policy` of a host's service; a shell whose `TSM-SSH` does not run refuses connections."""
         return self.post("/service", host=host, service=service, **so)

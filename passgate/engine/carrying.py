@@ -12,6 +12,7 @@ from typing import Any
 from passgate.engine import tables
 from passgate.engine.authority import ENGINE, Warrant, words
 from passgate.engine.gate import stopped_at
+from passgate.engine.notes import Notebook
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Confirmation, NoUndo, Remedy, Saw, Step, Systems
 from passgate.errors import InputError, PassgateError, RecordError, RefusedError, SupersededError, UnconfirmedError
@@ -365,7 +366,17 @@ class Carrying:
             event = Event(type=EventType.NOTICED, change=self.change, actor=ENGINE, at=self.runtime.clock(), data=data)
             self.runtime.store.append(event, tokens=self.tokens)
 
-        return replace(self.runtime.estate.acting_under(warrant), tell=tell)
+        def was_told(number: int) -> bool:
+            told = self.runtime.store.events_of(self.change, EventType.NOTICED)
+            mine = (one.data["facts"] for one in told if one.data["step"] == str(index))
+            return any(facts.get("message") == str(number) for facts in mine)
+
+        return replace(
+            self.runtime.estate.acting_under(warrant),
+            tell=tell,
+            logs=self.runtime.estate.logs.reader(f"{self.change}:{index}"),
+            notes=Notebook(self.runtime.home / "notes" / self.change / f"{index + 1}.json", was_told),
+        )
 
     def _entry(self, index: int) -> JournalEntry:
         return next(entry for entry in self.runtime.store.journal(self.change) if entry.index == index)

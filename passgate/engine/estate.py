@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from passgate.connect.esxi_shell.follow import LogFollowers
 from passgate.connect.esxi_shell.shell import EsxiShell
 from passgate.connect.esxi_shell.wire import ShellAccess
 from passgate.connect.guest.connector import GuestConnector, Login
@@ -20,6 +21,7 @@ from passgate.connect.vsphere.reading import Scope, read_inventory
 from passgate.connect.vsphere.session import Session
 from passgate.connect.vsphere.surroundings import with_surroundings
 from passgate.engine.joining import joined
+from passgate.engine.notes import Notebook
 from passgate.engine.steps import Ask, Reads, Runbook, Systems
 from passgate.engine.survey import Survey
 from passgate.errors import ConfigError, PassgateError
@@ -55,6 +57,8 @@ class Estate:
             self.session.close()
         if "shell" in self.__dict__ and self.shell:
             self.shell.close()
+        if "logs" in self.__dict__:
+            self.logs.close()
         if "survey" in self.__dict__:
             self.survey.close()
         self._threads.shutdown(wait=False)
@@ -82,6 +86,11 @@ class Estate:
         """Return the way to read many hosts at once."""
         access = self._shell_access
         return Survey(self.session, EsxiShell(access) if access else None, self._config.service.hosts_at_once)
+
+    @cached_property
+    def logs(self) -> LogFollowers:
+        """Return the way to follow hosts' logs."""
+        return LogFollowers(self._shell_access)
 
     @cached_property
     def _shell_access(self) -> ShellAccess | None:
@@ -118,6 +127,8 @@ class Estate:
             self._needed_shell().acting_under(authorize),
             GuestConnector(self.session, self._logins, authorize),
             survey=self.survey,
+            logs=self.logs.reader(""),
+            notes=Notebook(),
         )
 
     def _needed_shell(self) -> EsxiShell:

@@ -7,13 +7,17 @@ has ended, raise the errors of `passgate.errors`, and never claim more than the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from passgate.model.census import EstateReading
 from passgate.model.guest import GuestHardware, GuestPci, GuestUsb
 from passgate.model.inventory import Arbitrator, ControllerKind, Host, HostId, HostUsbDevice, PciId, UsbId, Vm, VmId
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class VSphere(Protocol):
@@ -168,6 +172,40 @@ class Guest(Protocol):
 
     def take_back(self, vm: VmId, device: UsbId, was: GuestUsb) -> None:
         """Bring the device's disks back into use in the guest, as that earlier reading shows them (mutating)."""
+
+
+class LogNews(Protocol):
+    """Hold what is new in one host's log."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return the lines; none when the log is only followed anew."""
+
+
+class Logs(Protocol):
+    """Follow the vmkernel.log of hosts; nothing here changes anything, and nothing waits."""
+
+    def news(self, hosts: Sequence[HostId]) -> Mapping[str, LogNews]:
+        """Return what is new in the logs of these hosts, by name; what is not followed yet is followed from now on."""
+
+    def end(self) -> None:
+        """Stop following."""
+
+
+class Notes(Protocol):
+    """Keep what a step must know again after a crash."""
+
+    def recall(self, kind: type[M]) -> M | None:
+        """Return what was kept last, by whichever process; None when there is nothing."""
+
+    def keep(self, value: BaseModel) -> None:
+        """Keep this in place of what was kept before. Raises RecordError when it can't be written."""
+
+    def was_told(self, number: int) -> bool:
+        """Say whether a message with that number in its facts (`message`) was told already, by an earlier process."""
+
+    def all_told(self) -> None:
+        """Note that whatever another process left to be told was dealt with."""
 
 
 class Survey(Protocol):

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from passgate.engine.ports import Guest, Hosts, HostShell, Survey, VSphere
+from passgate.engine.ports import Guest, Hosts, HostShell, Logs, Notes, Survey, VSphere
 from passgate.model.inventory import Inventory
 from passgate.model.plan import CheckResult, Risk, Severity
 from passgate.model.table import Table
@@ -162,7 +162,8 @@ class Systems:
 
     Every mutating method of these asks the engine for authority before it sends anything; with systems that were made
     for reading it is always refused. `tell` is for steps that only look and have news while they do: what it is given
-    is recorded in the ledger and shown in the change's thread and in `passgate watch`.
+    is recorded in the ledger and shown in the change's thread and in `passgate watch`. `notes` are the step's own, and
+    survive a crash.
     """
 
     vsphere: VSphere
@@ -170,6 +171,8 @@ class Systems:
     shell: HostShell
     guest: Guest
     survey: Survey
+    logs: Logs
+    notes: Notes
     tell: Tell = tell_nobody
 
 

@@ -8,6 +8,7 @@
     POST /plug         {"host", "path", ...}             put one back (into another port with "to"), or a new one in
     POST /arbitrator   {"host", "running", "autostart"}
     POST /service      {"host", "service", "running", "policy"}  TSM-SSH not running: the shell refuses connections
+    POST /log          {"host", "lines", "rotate"}   let a host write lines into its vmkernel.log, or begin a new file
     POST /extra        {"vm", "key", "value"}            set a line of the VM's extra configuration; null removes it
     POST /file         {"path", "text"}                  put a file on the datastore, in place of the one that is there
     GET  /files        the files that were put beside those of the VMs, and the text of each VM's VMX file
@@ -143,6 +144,17 @@ class Control:
         if "running" in asked:
             (self._world.start_arbitrator if asked["running"] else self._world.stop_arbitrator)(host)
         return _host_state(self._world, host)
+
+    def log(self, asked: Json) -> Json:
+        """Let a host's vmkernel.log be rotated, and write lines into it."""
+        host = self._world.host(asked["host"])
+        with self._world.lock:
+            if asked.get("rotate"):
+                host.log.rotate()
+            for line in asked.get("lines", ()):
+                host.log.write(str(line))
+            self._world.changed()
+        return {"written": host.log.written}
 
     def service(self, asked: Json) -> Json:
         """Start or stop a host's service."""
@@ -364,7 +376,7 @@ class ControlServer:
                     control.host, control.cluster, control.drs, control.reboot, control.standby, control.attach,
                     control.clock, control.expire, control.guest, control.passthrough, control.function,
                     control.snapshot, control.schedule, control.rename_vm, control.add_vm, control.reset,
-                    control.extra, control.file,
+                    control.extra, control.file, control.log,
                 )
             ),
         ]  # fmt: skip

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import paramiko
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paramiko import common as ssh
 
+from passgate.lab import vmkernel
 from passgate.lab.esxi_commands import HostTools
 from passgate.lab.esxi_shell import Output
 from passgate.lab.hardware import LabHost
@@ -209,6 +211,10 @@ class _Session(paramiko.ServerInterface):
             if fault.fault == "Disconnect":
                 self._transport.close()
                 return
+        last = vmkernel.asks_to_follow(line)
+        if last is not None:
+            _follow(shell, channel, last)
+            return
         said = _instead(fault) or HostTools(shell.world, shell.host, USER).run(line, lambda: _sent(channel))
         if fault and fault.fault == "DisconnectAfter":
             self._transport.close()
@@ -220,6 +226,24 @@ class _Session(paramiko.ServerInterface):
             channel.sendall_stderr(said.err.encode())
             channel.send_exit_status(said.status)
             channel.close()
+
+
+def _follow(shell: _Shell, channel: paramiko.Channel, last: int) -> None:
+    """Send the host's log as it grows, until the client or the connection is gone."""
+
+    def sending(send: Callable[[bytes], object]) -> Callable[[str], bool]:
+        def sent(text: str) -> bool:
+            try:
+                send(text.encode())
+            except (OSError, EOFError, paramiko.SSHException):
+                return False
+            return not channel.closed
+
+        return sent
+
+    out, err = sending(channel.sendall), sending(channel.sendall_stderr)
+    vmkernel.follow(shell.world, shell.host, last, out, err)
+    channel.close()
 
 
 def _sent(channel: paramiko.Channel) -> str:

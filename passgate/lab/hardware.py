@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 from passgate.lab.cluster import LabCluster
 from passgate.lab.pci import Passthrough, PciFunction
 from passgate.lab.snapshots import Schedule, Snapshot
+from passgate.lab.vmkernel import KernelLog
 
 VirtualKind = Literal[
     "ide", "ps2", "pci", "sio", "keyboard", "pointing", "video", "scsi", "disk", "nic", "ehci", "xhci", "usb",
@@ -114,6 +115,7 @@ class LabHost:
     dpm: bool | None = None
     """Override of the cluster's power management for this host; None: no override."""
     recent_tasks: list[str] = field(default_factory=list)
+    log: KernelLog = field(default_factory=KernelLog)
 
     @property
     def local_datastore(self) -> str:

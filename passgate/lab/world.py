@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from passgate.lab import guest_devices, passthrough, smartcards
+from passgate.lab import guest_devices, passthrough, smartcards, vmkernel
 from passgate.lab.cluster import LabCluster
 from passgate.lab.guest_devices import GuestDevice, Pulled
 from passgate.lab.hardware import (
@@ -198,12 +198,14 @@ class World:
         """Start the host's USB arbitrator."""
         with self.lock:
             host.arbitrator_running = True
+            host.log.write("LabUsb: usbarbitrator started")
             self.changed()
 
     def stop_arbitrator(self, host: LabHost) -> None:
         """Stop the host's USB arbitrator: attached devices are lost until their VMs' next power-on (1.8)."""
         with self.lock:
             host.arbitrator_running = False
+            host.log.write("LabUsb: usbarbitrator stopped")
             mine = {id(one) for one in host.usb}
             for vm in self.vms:
                 for entry in vm.usb:
@@ -215,6 +217,7 @@ class World:
         with self.lock:
             device = host.usb_at(path)
             host.usb.remove(device)
+            host.log.write(vmkernel.usb(device.name, device.pattern, "device gone"))
             self.changed()
             return device
 
@@ -227,6 +230,7 @@ class World:
                 raise LookupError(f"{host.name} already has a device at path:{device.path}.")
             device.dev = 1 + max((one.dev for one in host.usb if one.bus == device.bus), default=1)
             host.usb.append(device)
+            host.log.write(vmkernel.usb(device.name, device.pattern, "new device"))
             self.changed()
 
     def _settle(self) -> None:

@@ -62,12 +62,13 @@ class FindingCode(StrEnum):
     TWIN = "twin"
     SAME_SERIAL = "same-serial"
     NOT_READ = "not-read"
+    NOT_OFFERED = "not-offered"
     ARBITRATOR = "arbitrator-stopped"
     SHELL = "shell-not-read"
 
 
-NOTES = frozenset({FindingCode.TWIN, FindingCode.SAME_SERIAL})
-"""Findings that only help to tell devices apart."""
+NOTES = frozenset({FindingCode.TWIN, FindingCode.SAME_SERIAL, FindingCode.ARBITRATOR})
+"""Findings that help to tell devices apart, or say how a host is."""
 GAPS = frozenset({FindingCode.NOT_READ, FindingCode.SHELL})
 """Findings that say what the census does not know."""
 
@@ -368,7 +369,7 @@ def _why_missing(host: Host, vm: Vm, entry: VmUsbDevice) -> Finding:
     place = canonical_path(entry.pattern) or "a device without a path"
     if host.arbitrator is Arbitrator.STOPPED:
         words = f"{vm.name} names {place}, which is not offered while the arbitrator is stopped"
-        return Finding(code=FindingCode.ARBITRATOR, words=words)
+        return Finding(code=FindingCode.NOT_OFFERED, words=words)
     words = f"{vm.name} names {place} on {host.name}, where no device is offered"
     return Finding(code=FindingCode.NOT_THERE, words=words)
 

@@ -440,6 +440,13 @@ class Store:
             rows = connection.execute(query.order_by(ledger.c.seq).limit(limit))
             return tuple(read_event(row.body, row.leaf_hash) for row in rows)
 
+    def events_of(self, change_id: str, kind: EventType) -> tuple[RecordedEvent, ...]:
+        """Return all events of one type of a change, in order."""
+        query = select(ledger.c.body, ledger.c.leaf_hash).where(ledger.c.change == change_id).order_by(ledger.c.seq)
+        with self._database.reading() as connection:
+            found = (read_event(row.body, row.leaf_hash) for row in connection.execute(query))
+            return tuple(event for event in found if event.type is kind)
+
     def last_event(self, change_id: str, *, without: Collection[EventType] = ()) -> RecordedEvent | None:
         """Return the newest event of a change, those types left out."""
         query = select(ledger.c.body, ledger.c.leaf_hash).where(ledger.c.change == change_id)

@@ -147,7 +147,7 @@ def test_a_stopped_arbitrator_is_said_of_the_host_and_no_entry_is_called_lost() 
     """While it is stopped nothing is offered: an entry's device may well be plugged in."""
     rows = census(OFF, arbitrator=Arbitrator.STOPPED).rows
 
-    assert [one.code for row in rows for one in row.findings] == [FindingCode.ARBITRATOR, FindingCode.ARBITRATOR]
+    assert [one.code for row in rows for one in row.findings] == [FindingCode.ARBITRATOR, FindingCode.NOT_OFFERED]
 
 
 def test_a_host_that_could_not_be_read_is_a_row_with_the_reason_and_nothing_more_is_claimed() -> None:

@@ -117,7 +117,7 @@ class Wire:
             except (OSError, EOFError, paramiko.SSHException):
                 LOG.debug("%s: the kept connection is gone, making a new one", self._host)
         self._drop()
-        transport = self._connect()
+        transport = self.connect()
         try:
             channel = transport.open_session(timeout=self._seconds)
         except (OSError, EOFError, paramiko.SSHException) as error:
@@ -146,7 +146,11 @@ class Wire:
         out, err = (one.decode("utf-8", errors="replace") for one in streams)
         return Answer(out, err, channel.exit_status, streams[0])
 
-    def _connect(self) -> paramiko.Transport:
+    def connect(self) -> paramiko.Transport:
+        """Make a new connection, log in, and hand it over; whoever asked closes it.
+
+        Raises UnreachableError, TrustError, LoginError.
+        """
         address, port = self._access.address(self._host)
         pinned = pinned_keys(self._access.known_hosts, self._host, address, port)
         if not pinned:
