@@ -21,7 +21,7 @@ from passgate.model.change import Change, State
 from passgate.model.inventory import HostId, VmId
 from tests.contract.esxi_of_openssh import openssh, prepare, put_tools, showing
 from tests.contract.vsphere_places import Place, govmomi
-from tests.engine_room import approved, begun, engine_on
+from tests.engine_room import approved, begun, engine_on, through_gate
 from tests.independent.guest_of_qemu import IDS, Guest, booted, lent, stick
 
 pytestmark = pytest.mark.timeout(300)  # a guest without KVM boots in seconds, on a busy machine in minutes
@@ -32,6 +32,8 @@ VM = "DC0_C0_RP0_VM0"
 STICK = showing(IDS, SERIAL, "QEMU QEMU USB HARDDRIVE")
 READER = showing("08e6:4433", "R1", "QEMU QEMU USB CCID", "11 Chip/SmartCard")
 """What the hosts' tools show."""
+CONTROLLER = "0000:41:00.0"
+"""A USB controller of each host, of the kind that QEMU has too."""
 LOGIN = ("root", "guest")
 """The account that the simulator's guest operations know."""
 IN_GUEST = VmId(ref="vm-1", name="qemu", uuid="", host=HostId(ref="host-1", name="qemu", uuid=""))
@@ -55,10 +57,12 @@ class Site:
         self, runbook: str, before: Mapping[str, Callable[[], object]] | None = None, **ask: Any
     ) -> Change:
         """Take a change from the request to its end; `before` says what vSphere does meanwhile, by kind of step."""
-        change = await approved(self.runtime, runbook, {"vm": VM, **ask})
+        ask = {name: value for name, value in {"vm": VM, **ask}.items() if value is not None}
+        change = await approved(self.runtime, runbook, ask)
         carrying = await begun(self.runtime, change)
         for planned in carrying.plan.steps:
             (before or {}).get(planned.kind, lambda: None)()
+            await through_gate(self.runtime, carrying, planned)
             await carrying.step(planned, Attempt())
         ended = await end(self.runtime, change, None, carrying.tokens)
         assert ended.state is State.DONE, ended.outcome
@@ -151,3 +155,29 @@ async def test_a_smart_card_reader_is_let_in(site: Site) -> None:
     assert (daemon.running, daemon.policy) == (False, "off")
     assert site.place.read(vms=(VM,)).vm(VM).extra["usb.generic.allowCCID"] == "TRUE"
     assert "08e6:4433" in site.last(change)
+
+
+async def test_a_whole_controller_is_set_aside_and_given_to_a_vm(site: Site) -> None:
+    """The host is emptied and rebooted for it; then the guest sees the controller and the stick behind it, and back."""
+    before = site.place.read(vms=(VM,)).vm(VM)
+    await site.carried_out("pci-enable", vm=None, host=before.host.name, function=CONTROLLER, shut_down=True)
+
+    def powered_on() -> None:
+        site.guest.plug("nec-usb-xhci", "card", "bay")
+        site.guest.plug_stick(site.image, SERIAL, "card.0")
+
+    change = await site.carried_out(
+        "pci-attach", {"guest_pci.SeesPci": powered_on}, function=CONTROLLER, usb=IDS, force_off=True
+    )
+
+    assert IDS in site.last(change)
+    vm = site.place.read(vms=(VM,)).vm(VM)
+    assert ([one.address for one in vm.pci], vm.memory_locked, vm.power) == ([CONTROLLER], True, "on")
+
+    await site.carried_out(
+        "pci-detach", {"power.On": lambda: site.guest.pull("card")}, function=CONTROLLER, force_off=True
+    )
+
+    vm = site.place.read(vms=(VM,)).vm(VM)
+    assert (vm.pci, vm.memory_locked, vm.power) == ((), before.memory_locked, "on")
+    assert site.sees() == []

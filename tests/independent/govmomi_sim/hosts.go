@@ -93,8 +93,8 @@ func function(id string, class int16, vendor, device uint16, name string, bridge
 }
 
 // withPassthrough gives a host a USB controller that is alone, a card of two functions behind one bridge, and a bridge
-// that can't be passed through.
-func withPassthrough(host *simulator.HostSystem, rebind bool) *passthrough {
+// that can't be passed through; with `second`, one more USB controller, such as QEMU has.
+func withPassthrough(host *simulator.HostSystem, rebind, second bool) *passthrough {
 	bridge := "0000:00:1c.0"
 	host.Hardware.PciDevice = append(host.Hardware.PciDevice,
 		function("0000:00:14.0", 0x0c03, 0x8086, 0xa36d, "xHCI Host Controller", ""),
@@ -112,11 +112,21 @@ func withPassthrough(host *simulator.HostSystem, rebind bool) *passthrough {
 		info := one
 		own.PciPassthruInfo = append(own.PciPassthruInfo, &info)
 	}
+	if second {
+		id := "0000:41:00.0"
+		host.Hardware.PciDevice = append(host.Hardware.PciDevice,
+			function(id, 0x0c03, 0x1033, 0x0194, "uPD720200 USB 3.0 Host Controller", ""))
+		own.PciPassthruInfo = append(own.PciPassthruInfo,
+			&types.HostPciPassthruInfo{Id: id, DependentDevice: id, PassthruCapable: true})
+	}
 	own.Self = types.ManagedObjectReference{Type: "HostPciPassthruSystem", Value: "passthrough-" + host.Self.Value}
 	simulator.Map.Put(own)
 	host.ConfigManager.PciPassthruSystem = &own.Self
 	host.Config.PciPassthruInfo = own.PciPassthruInfo
-	host.Capability = &types.HostCapability{DeviceRebindWithoutRebootSupported: &rebind}
+	host.Summary.Hardware.MemorySize = 64 << 30 // the stock 4 GiB are no more than ESXi itself wants
+	host.Capability = &types.HostCapability{
+		DeviceRebindWithoutRebootSupported: &rebind, RebootSupported: true, MaintenanceModeSupported: true,
+	}
 	return own
 }
 

@@ -126,7 +126,7 @@ func withDevices(more ...types.VirtualMachineUsbInfo) {
 			device("HASP", "path:0/1/6", 0x0529, 0x0001, "full"),
 		}, more...)
 		// The first host changes passthrough at once; the others would at a reboot, which there is none of.
-		functions[host.Self] = withPassthrough(host, number == 0)
+		functions[host.Self] = withPassthrough(host, number == 0, len(more) > 0)
 		withServices(host)
 		withReboot(host, functions[host.Self])
 	}
