@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= 2
+STORY ?= usb
 
 .PHONY: help demo test check bench wheel demo-wheel clean
 
@@ -20,8 +21,8 @@ $(VENV)/dev: $(BIN)/passgate
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-demo: $(BIN)/passgate ## Attach a USB stick in the simulated datacenter, with an approval in its Slack
-	$(BIN)/passgate demo
+demo: $(BIN)/passgate ## A USB stick for a VM of the simulated datacenter, approved in its Slack; STORY=pci: a PCI controller
+	$(BIN)/passgate demo --story $(STORY)
 
 check: $(VENV)/dev ## Format, lint, types, layers, generated files
 	$(BIN)/ruff format --check --quiet .

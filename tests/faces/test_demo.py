@@ -76,6 +76,39 @@ def test_it_shows_the_whole_job_twice_and_leaves_nothing_running(folder: Path, e
     until(lambda: running(folder) == [], "nothing runs any more")
 
 
+def test_the_second_story_reboots_a_host_behind_a_gate_of_its_own(tmp_path: Path, environment: dict[str, str]) -> None:
+    """People at the terminal decide: Carol on the plan, Bob before the reboot; the guest has the word."""
+    told = Attended(tmp_path, environment, "--story", "pci")
+    told.until_told("Be Bob, and click Approve")
+    approve(tmp_path, "U0CAROL")
+    told.until_told("waits at the gate host-reboot")
+    assert "Reboot esx-02.lab.example ..." not in told.told
+    told.until_told("before the reboot, a third person decides")
+    approve(tmp_path, "U0BOB")
+    told.until_told("The plan says aloud what win-02 loses by it")
+    approve(tmp_path, "U0BOB")
+    told.until_told("CHG-0002 is done")
+    assert told.process.wait(30) == 0, told.told
+
+    plan = chapter(told.told, "Alice asks for the whole USB controller")
+    for line in ("Move lnx-01 to esx-01.lab.example", "Shut down the guest of lic-01", "at the gate host-reboot"):
+        assert line in plan
+    assert "approved by carol (slack)" in chapter(told.told, "What comes of it, up to the reboot")
+    reboot = chapter(told.told, "The reboot, and everything given back")
+    assert "the gate host-reboot is passed: approved by bob" in reboot
+    for line in ("esx-02.lab.example was booted at", "in effect", "open to VMs", "Move lnx-01 back", "Power on lic-01"):
+        assert line in reboot
+    proof = chapter(told.told, "What the guest itself says")
+    assert "(1912:0015), status OK" in proof
+    assert "serial  E0D55EA573F1" in proof
+    record = chapter(told.told, "The record")
+    assert "The gate host-reboot was passed, decided on by bob" in record
+    assert "CHG-0002 ended as done" in record
+    for words in (("down",), ("lab", "stop")):
+        assert run(*DEMO[:-1], *words, folder=tmp_path, environment=environment).returncode == 0
+    until(lambda: running(tmp_path) == [], "nothing runs any more")
+
+
 def test_a_signal_stops_everything_that_it_has_started(folder: Path, environment: dict[str, str]) -> None:
     """A time limit of CI ends the demo with SIGTERM; no lab and no server is left behind."""
     with subprocess.Popen(
@@ -114,9 +147,12 @@ def test_a_site_of_somebodys_own_is_never_touched(tmp_path: Path, environment: d
 class Attended:
     """Run the demo at a terminal, and keep what it shows there."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], *words: str) -> None:
         ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(DEMO, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+        command = (*DEMO, *words)
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        )
         os.close(theirs)
         self.told = ""
         Thread(target=self._read, args=(ours,), daemon=True).start()

@@ -1,6 +1,7 @@
-"""Show the main job once, whole and on real wires, in the lab: the first thing that a newcomer runs.
+"""Show a whole job once, on real wires, in the lab: the first thing that a newcomer runs.
 
-What it shows is what a person would type: each command line is run as it is printed.
+What it shows is what a person would type: each command line is run as it is printed. What is asked, and who decides
+where, is data in `demo_stories`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
 from passgate.errors import PassgateError, WorldError
 from passgate.faces.cli import words
 from passgate.faces.cli.client import Service
+from passgate.faces.cli.demo_proof import guest_facts, guest_lines
+from passgate.faces.cli.demo_stories import PLAN, STORIES, Act, Decision, Story
 from passgate.faces.cli.demo_wait import waiting
 from passgate.faces.cli.terminal import Answer
 
@@ -31,10 +35,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 T = TypeVar("T")
 
-REQUEST = (
-    "passgate request usb-attach --vm win-01 --device 18a5:0302 --vmotion "
-    '--reason "The nightly backup of win-01 goes to this stick" --ticket CHG0031337'
-)
 PATIENCE_WITH_PEOPLE = 60
 """Seconds that somebody at the terminal has to click, before the demo does."""
 
@@ -48,26 +48,39 @@ LOOK_EVERY = 0.1
 INTERRUPTED = 130
 DOCS = "README.md and docs/ of the project"
 OPEN = ("requested", "planned", "waiting", "approved", "scheduled")
-CHAPTERS = (
-    "A datacenter to try it on",
-    "Passgate starts",
-    "Alice asks",
-    "Somebody else decides",
-    "What comes of it, step by step",
-    "What the guest itself says",
-    "What everybody read in Slack",
-    "The record",
-    "Where to look next",
-)
+
+
+@dataclass
+class Told:
+    """Hold a change of the story: its events so far, how many of them were shown, and how it ended."""
+
+    id: str
+    seen: list[Json] = field(default_factory=list)
+    shown: int = 0
+    end: Json = field(default_factory=dict)
+
+    def decisions(self, gate: str) -> list[Json]:
+        """Return the decisions at that gate."""
+        return [one for one in self.seen if one["type"] == "decision.recorded" and _gate(one) == gate]
+
+    def has(self, kind: str, gate: str = "") -> bool:
+        """Say whether an event of that kind was seen, at that gate if one is named."""
+        return any(one["type"] == kind and gate in {"", _gate(one)} for one in self.seen)
 
 
 def demo(
     *,
+    story: Annotated[
+        Literal["usb", "pci"],
+        Parameter(
+            help="usb: a stick for a Windows VM. pci: a USB controller for a VM, with a host reboot behind a gate"
+        ),
+    ] = "usb",
     keep: Annotated[
         bool, Parameter(negative=(), help="Leave everything running, also where there is no terminal")
     ] = False,
 ) -> Iterator[Answer]:
-    """Attach a USB stick to a Windows VM of the lab, from the request to the evidence. Nothing real is touched.
+    """Show a whole job in the lab, from the request to the evidence: a USB stick for a VM. Nothing real is touched.
 
     It works in `.passgate` of this folder. On a terminal you may click in the lab's Slack, and everything stays up for
     you to look around; elsewhere the demo clicks, and stops what it started.
@@ -77,84 +90,141 @@ def demo(
     is_attended = sys.stdin.isatty() and sys.stdout.isatty()
     try:
         with stage() as taken:
-            taken.is_kept = yield from _story(taken, is_attended=is_attended, keep=keep or is_attended)
+            told = _story(story, taken, is_attended=is_attended, keep=keep or is_attended)
+            taken.is_kept = yield from told
     except KeyboardInterrupt:
         yield Answer(["", "Interrupted. Everything that the demo had started is stopped."], exit_code=INTERRUPTED)
 
 
-def _story(stage: Stage, *, is_attended: bool, keep: bool) -> Generator[Answer, None, bool]:
+def _story(name: str, stage: Stage, *, is_attended: bool, keep: bool) -> Generator[Answer, None, bool]:
     """Tell the story; returns whether what runs is to be kept."""
     from passgate.faces.cli.demo_slack import LabSlack
     from passgate.faces.cli.demo_stage import insist_on_lab
     from passgate.model.change import EXIT_CODES, State
 
-    chapters = iter(f"\n{number}. {name}" for number, name in enumerate(CHAPTERS, 1))
+    story = STORIES[name]
+    chapters = _numbered()
     times = [time.monotonic()]
 
-    yield _said(next(chapters), "The lab: a simulated vCenter with three ESXi hosts, guests, and a Slack workspace,")
-    yield _said("reached over their real protocols on this machine only. Nothing real is touched.")
+    yield _said(
+        chapters("A datacenter to try it on"),
+        "The lab: a simulated vCenter with three ESXi hosts, guests, and a Slack workspace,",
+        "reached over their real protocols on this machine only. Nothing real is touched.",
+    )
     (lab,) = yield from _typed("passgate lab start", "starting the lab")
     insist_on_lab(stage.home)
     slack = LabSlack(stage.home)
     yield _said(f"  vCenter at {lab.data['vcenter']}", f"  Slack at   {slack.page}")
+    yield from _set(story, stage.home)
     times.append(time.monotonic())
 
     yield _said(
-        next(chapters), "Its service, and Prefect's server, which runs the procedures. The first start takes longest."
+        chapters("Passgate starts"),
+        "Its service, and Prefect's server, which runs the procedures. The first start takes longest.",
     )
     (up,) = yield from _typed("passgate up", "starting Passgate")
     prefect = up.data["prefect"]["url"].removesuffix("/api")
     yield _said(f"  service at {up.data['service']['url']}", f"  Prefect at {prefect}")
-    yield from _told((yield from _typed("passgate token issue alice --save", "issuing a token for Alice")))
+    yield from _repeated((yield from _typed("passgate token issue alice --save", "issuing a token for Alice")))
     service = Service(stage.home)
     _withdraw_leftovers(service)
     times.append(time.monotonic())
 
-    yield _said(next(chapters), "Alice wants the Verbatim stick of host esx-01 in the Windows VM win-01, with vMotion.")
-    (asked,) = yield from _told((yield from _typed(REQUEST, "reading the datacenter and planning")))
-    change = str(asked.data["id"])
-    seen: list[Json] = []
-
-    yield _said(next(chapters))
-    yield from _decision(service, slack, change, seen, is_attended=is_attended)
-
-    yield _said(next(chapters))
-    end = yield from _carried_out(service, change, seen)
+    changes: list[Told] = []
+    for act in story.acts:
+        changes.append((yield from _act(act, service, slack, chapters, is_attended=is_attended)))
+        if changes[-1].end["state"] != State.DONE:
+            break
     times.append(time.monotonic())
 
-    yield _said(next(chapters), *_guest_lines(seen))
-    yield _said(next(chapters), *_thread_lines(slack, change))
+    seen = [event for one in changes for event in one.seen]
+    yield _said(chapters("What the guest itself says"), *guest_lines(seen, story.guest))
+    yield _said(chapters("What everybody read in Slack"))
+    for one in changes:
+        yield _said(*_thread_lines(slack, one.id))
 
-    yield _said(next(chapters), "Everything above is in an append-only, signed ledger, and in one file per change.")
-    evidence = stage.home / "evidence" / f"{change}.zip"
-    (ledger,) = yield from _told((yield from _typed("passgate ledger verify", "checking the ledger")))
-    line = f"passgate evidence verify {shlex.quote(_near(evidence))}"
-    (bundle,) = yield from _told((yield from _typed(line, "checking the evidence")))
+    yield _said(
+        chapters("The record"), "Everything above is in an append-only, signed ledger, and in one file per change."
+    )
+    (ledger,) = yield from _repeated((yield from _typed("passgate ledger verify", "checking the ledger")))
+    bundles: list[Answer] = []
+    for one in changes:
+        line = f"passgate evidence verify {shlex.quote(_near(_evidence(stage, one)))}"
+        bundles += yield from _repeated((yield from _typed(line, "checking the evidence")))
 
-    code = EXIT_CODES.get(State(end["state"]), 1) or ledger.exit_code or bundle.exit_code
+    last = changes[-1]
+    code = EXIT_CODES.get(State(last.end["state"]), 1) or ledger.exit_code or max(one.exit_code for one in bundles)
     is_kept = keep and not code
     if not code:
-        yield _said(next(chapters), *_where_next(slack, change, prefect, evidence, is_kept=is_kept))
+        where = _where_next(name, slack, last.id, prefect, _evidence(stage, last), is_kept=is_kept)
+        yield _said(chapters("Where to look next"), *where)
     lab_took, start_took, change_took = (round(later - sooner) for sooner, later in pairwise(times))
     took = (
-        f"The demo took {time.monotonic() - times[0]:.0f} s: "
-        f"the lab {lab_took} s, Passgate's start {start_took} s, the change {change_took} s."
+        f"The demo took {time.monotonic() - times[0]:.0f} s: the lab {lab_took} s, Passgate's start {start_took} s, "
+        f"the change{'s' if len(changes) > 1 else ''} {change_took} s."
     )
+    ended = " ".join(f"{one.id} is {one.end['state']}." for one in changes)
     yield Answer(
-        ["", f"{change} is {end['state']}. {'' if not code else words.AFTERWARDS[end['state']] + ' '}{took}"],
+        ["", f"{ended} {'' if not code else words.AFTERWARDS[last.end['state']] + ' '}{took}"],
         {
-            "change": change,
-            "state": end["state"],
-            "outcome": end["outcome"],
-            "guest": _guest_facts(seen),
+            "story": name,
+            "changes": [
+                {
+                    "change": one.id,
+                    "state": one.end["state"],
+                    "outcome": one.end["outcome"],
+                    "evidence": {"file": str(_evidence(stage, one)), **bundle.data},
+                }
+                for one, bundle in zip(changes, bundles, strict=True)
+            ],
+            "guest": guest_facts(seen),
             "ledger": ledger.data,
-            "evidence": {"file": str(evidence), **bundle.data},
             "home": str(stage.home),
             "running": is_kept,
         },
         code,
     )
     return is_kept
+
+
+def _set(story: Story, home: Path) -> Iterator[Answer]:
+    """Put the lab as the story needs it."""
+    from passgate.faces.cli.demo_stage import set_scene
+
+    for call, how in story.scenery:
+        set_scene(home, call, how)
+    if story.scene:
+        yield _said(story.scene)
+
+
+def _act(
+    act: Act, service: Service, slack: LabSlack, chapters: Callable[[str], str], *, is_attended: bool
+) -> Generator[Answer, None, Told]:
+    """Ask for a change, let people decide wherever it waits, and show it to its end."""
+    yield _said(chapters(act.title), act.wants)
+    (asked,) = yield from _repeated((yield from _typed(act.request, "reading the datacenter and planning")))
+    told = Told(str(asked.data["id"]))
+    for decision in act.decisions:
+        if decision.gate != PLAN and not told.has("gate.opened", decision.gate):
+            break  # it ended before, or policy asks nobody there
+        yield _said(chapters(decision.title))
+        yield from _decision(decision, service, slack, told, is_attended=is_attended)
+        yield _said(chapters(decision.then))
+        yield from _carried_out(service, told)
+    told.end = service.get("v1", "changes", told.id)["change"]
+    return told
+
+
+def _numbered() -> Callable[[str], str]:
+    """Return what makes a heading of a title."""
+    number = 0
+
+    def heading(title: str) -> str:
+        nonlocal number
+        number += 1
+        return f"\n{number}. {title}"
+
+    return heading
 
 
 def _typed(line: str, what: str) -> Generator[Answer, None, list[Answer]]:
@@ -167,7 +237,7 @@ def _typed(line: str, what: str) -> Generator[Answer, None, list[Answer]]:
         return list(build(given)(given, exit_on_error=False, print_error=False))
 
 
-def _told(answers: list[Answer]) -> Generator[Answer, None, list[Answer]]:
+def _repeated(answers: list[Answer]) -> Generator[Answer, None, list[Answer]]:
     yield from (Answer([f"  {line}" for line in one.lines]) for one in answers)
     return answers
 
@@ -177,65 +247,76 @@ def _said(*lines: str) -> Answer:
 
 
 def _decision(
-    service: Service, slack: LabSlack, change: str, seen: list[Json], *, is_attended: bool
+    decision: Decision, service: Service, slack: LabSlack, told: Told, *, is_attended: bool
 ) -> Iterator[Answer]:
-    """Wait for somebody's decision; when nobody takes it in time, click Approve as Bob."""
+    """Wait for somebody's decision at a gate; when nobody takes it in time, click Approve as somebody who may."""
+    from passgate.faces.cli.demo_slack import another
+
     with waiting("waiting for the message in Slack"):
-        message = _until(lambda: slack.parent(change), f"{change} is shown in Slack")
-    yield _said("Passgate has asked in Slack. Alice can't approve her own change; Bob and Carol can.")
+        message = _until(lambda: slack.asked(told.id, decision.gate), f"{told.id} is shown in Slack")
+    approver = another({one["data"].get("person") or one["actor"]["person"] for one in told.decisions(PLAN)})
+    where = slack.address(told.id, approver)
+    yield _said(decision.words)
     if is_attended:
-        yield _said("Be Bob, and click Approve (or Deny, to see what that does):", f"  {slack.address(message)}")
-        yield _said(f"In {PATIENCE_WITH_PEOPLE} s the demo clicks Approve as Bob.")
-        _wait_for_people(service, slack, change, seen)
+        yield _said(f"Be {approver.name}, and click Approve (or Deny, to see what that does):", f"  {where}")
+        yield _said(f"In {PATIENCE_WITH_PEOPLE} s the demo clicks Approve as {approver.name}.")
+        _wait_for_people(decision.gate, service, slack, told)
     else:
-        yield _said("Bob sees it here, and may click Approve or Deny:", f"  {slack.address(message)}")
-    if not _decisions(seen) and slack.click_approve(message):
+        yield _said(f"{approver.name} sees it here, and may click Approve or Deny:", f"  {where}")
+    if not told.decisions(decision.gate) and slack.click_approve(message, approver):
         nobody = "Nobody clicked" if is_attended else "Nobody is at this terminal"
-        yield _said(f"{nobody}, so the demo has clicked Approve as Bob. It went out over Slack's own websocket.")
+        yield _said(
+            f"{nobody}, so the demo has clicked Approve as {approver.name}. It went out over Slack's websocket."
+        )
     with waiting("waiting for the decision to be counted"):
         _until(
-            lambda: _decisions(seen) or (_news(service, change, seen, 1.0) and _decisions(seen)),
-            f"the click on {change} is counted",
+            lambda: told.decisions(decision.gate) or (_news(service, told, 1.0) and told.decisions(decision.gate)),
+            f"the click on {told.id} is counted",
         )
 
 
-def _wait_for_people(service: Service, slack: LabSlack, change: str, seen: list[Json]) -> None:
+def _wait_for_people(gate: str, service: Service, slack: LabSlack, told: Told) -> None:
     """Give people their time to click, and whoever has a dialog open the time to fill it in."""
     started = time.monotonic()
     with waiting("") as say:
-        while not _decisions(seen) and (passed := time.monotonic() - started) < PATIENCE:
+        while not told.decisions(gate) and (passed := time.monotonic() - started) < PATIENCE:
             left = PATIENCE_WITH_PEOPLE - passed
             if left <= 0 and not slack.has_open_dialog():
                 return
             say(f"waiting for your click, {left:.0f} s" if left > 0 else "waiting for the dialog that is open in Slack")
-            _news(service, change, seen, 1.0)
+            _news(service, told, 1.0)
 
 
-def _carried_out(service: Service, change: str, seen: list[Json]) -> Generator[Answer, None, Json]:
-    """Show each step as it happens, until the evidence is written; returns the change as it ended."""
-    shown = next(place for place, event in enumerate(seen) if event["type"] == "decision.recorded")
+def _carried_out(service: Service, told: Told) -> Iterator[Answer]:
+    """Show each step as it happens, until the change waits at its next gate or its evidence is written."""
+    shown = max(told.shown, next(at for at, one in enumerate(told.seen) if one["type"] == "decision.recorded"))
+    gates = len(_opened(told))
     deadline = time.monotonic() + PATIENCE
-    while not any(event["type"] == "evidence.written" for event in seen):
-        with waiting("working"):
-            _news(service, change, seen, LOOK_SECONDS)
-        yield _said(*(f"  {line}" for line in map(words.event_line, seen[shown:]) if line))
-        shown = len(seen)
+    while True:
+        yield _said(*(f"  {line}" for line in map(words.event_line, told.seen[shown:]) if line))
+        told.shown = shown = len(told.seen)
+        if told.has("evidence.written") or len(_opened(told)) > gates:
+            return
         if time.monotonic() > deadline:
-            raise WorldError(f"{change} did not end within {PATIENCE:.0f} s.", hint=f"See `passgate show {change}`.")
-    ended: Json = service.get("v1", "changes", change)["change"]
-    return ended
+            raise WorldError(f"{told.id} did not end within {PATIENCE:.0f} s.", hint=f"See `passgate show {told.id}`.")
+        with waiting("working"):
+            _news(service, told, LOOK_SECONDS)
 
 
-def _news(service: Service, change: str, seen: list[Json], wait: float) -> list[Json]:
+def _opened(told: Told) -> list[Json]:
+    return [one for one in told.seen if one["type"] == "gate.opened"]
+
+
+def _gate(event: Json) -> str:
+    return str(event["data"].get("gate") or PLAN)
+
+
+def _news(service: Service, told: Told, wait: float) -> list[Json]:
     """Wait that long for events that were not seen yet, and add them to those that were."""
-    after = seen[-1]["seq"] if seen else 0
-    new: list[Json] = service.get("v1", "changes", change, "events", after=after, wait=wait)["events"]
-    seen += new
+    after = told.seen[-1]["seq"] if told.seen else 0
+    new: list[Json] = service.get("v1", "changes", told.id, "events", after=after, wait=wait)["events"]
+    told.seen += new
     return new
-
-
-def _decisions(seen: Sequence[Json]) -> list[Json]:
-    return [event for event in seen if event["type"] == "decision.recorded"]
 
 
 def _until(look: Callable[[], T | None], what: str) -> T:
@@ -255,35 +336,11 @@ def _withdraw_leftovers(service: Service) -> None:
             service.post("v1", "changes", one["id"], "withdraw", body={"reason": "left over by an interrupted demo"})
 
 
-def _guest_facts(seen: Sequence[Json]) -> list[Json]:
-    """Return what the guest's own commands told of the stick."""
-    return [
-        device
-        for event in seen
-        if event["type"] == "guest.proof"
-        for device in event["data"].get("facts", {}).get("guest_usb", ())
-    ]
-
-
-def _guest_lines(seen: Sequence[Json]) -> Iterator[str]:
-    found = _guest_facts(seen)
-    if not found:
-        yield "Nothing: the change was not carried out."
-        return
-    yield "Get-PnpDevice and Get-Disk, run inside win-01 through VMware Tools:"
-    for device in found:
-        yield f"  device  {device['name']} ({device['vendor']:04x}:{device['product']:04x}), status {device['status']}"
-        yield f"  serial  {device['serial']}"
-        for disk in device["disks"]:
-            yield f"  disk    {disk['name']}, {disk['size'] / 1e9:.1f} GB, {disk['state']}, {disk['where']}"
-
-
 def _thread_lines(slack: LabSlack, change: str) -> list[str]:
     """Return the change's thread; chat follows the ledger, so its last message may need a moment."""
 
     def thread() -> list[str]:
-        message = slack.parent(change)
-        lines = list(slack.thread(message)) if message else []
+        lines = list(slack.thread(change))
         return lines if f"{change}.zip" in " ".join(lines) else []
 
     with waiting("waiting for the last message in Slack"):
@@ -291,21 +348,30 @@ def _thread_lines(slack: LabSlack, change: str) -> list[str]:
     return [parent, *(f"  | {line}" for line in replies)]
 
 
-def _where_next(slack: LabSlack, change: str, prefect: str, evidence: Path, *, is_kept: bool) -> Iterator[str]:
+def _where_next(
+    name: str, slack: LabSlack, change: str, prefect: str, evidence: Path, *, is_kept: bool
+) -> Iterator[str]:
     """Say what to look at: pages only while they are up."""
+    from passgate.faces.cli.demo_slack import another
+
     passgate = _program()
-    message = slack.parent(change)
-    if is_kept and message:
-        yield f"  the thread in Slack   {slack.address(message)}"
+    if is_kept:
+        yield f"  the thread in Slack   {slack.address(change, another(set()))}"
         yield f"  the run in Prefect    {prefect}"
         yield f"  the change            {passgate} show {change}"
-        yield f"  ask for another one   {passgate} usb list, {passgate} request usb-attach --help"
+        yield f"  ask for another one   {', '.join(f'{passgate} {one}' for one in STORIES[name].another)}"
     else:
-        yield f"  run it all again      {passgate} demo --keep, which leaves everything up to look around"
+        story = "" if name == "usb" else f" --story {name}"
+        yield f"  run it all again      {passgate} demo{story} --keep, which leaves everything up to look around"
+    yield from (f"  the other story       {passgate} demo --story {other}" for other in STORIES if other != name)
     yield f"  the evidence          {_near(evidence)}: the verify.py in it checks it without Passgate"
     yield f"  the documentation     {DOCS}"
     if is_kept:
         yield f"  stop everything       {passgate} down && {passgate} lab stop"
+
+
+def _evidence(stage: Stage, told: Told) -> Path:
+    return stage.home / "evidence" / f"{told.id}.zip"
 
 
 def _program() -> str:

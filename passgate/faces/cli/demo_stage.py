@@ -5,17 +5,21 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from passgate.engine import lifecycle
-from passgate.errors import ConfigError, ConflictError, InputError, PassgateError
+from passgate.errors import ConfigError, ConflictError, InputError, PassgateError, WorldError
 from passgate.lab import lifecycle as lab
 from passgate.settings.load import load_config, resolve
 from passgate.settings.place import config_dir
 
+PATIENCE = 15.0
 MARK = "demo"
 """The file that makes a home a demo's; the demo that runs there holds a lock on it."""
 
@@ -65,6 +69,16 @@ def stop(home: Path) -> None:
     """Stop Passgate and the lab of that home."""
     lifecycle.stop(home)
     lab.stop(home)
+
+
+def set_scene(home: Path, call: str, how: Mapping[str, Any]) -> None:
+    """Call the control of the lab that runs in this home, as somebody who works in that datacenter would change it."""
+    token = (home / "lab/control.token").read_text(encoding="utf-8").strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    url = f"{lab.status(home).control.rstrip('/')}/{call}"
+    answer = httpx.post(url, json=dict(how), headers=headers, timeout=PATIENCE)
+    if answer.is_error:
+        raise WorldError(f"The lab could not be set up for this story: {answer.text}", subject=call)
 
 
 def insist_on_lab(home: Path) -> None:
