@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from passgate.engine.estate import Estate  # noqa: E402 - below the path of the checkout
 from passgate.settings.load import load_config  # noqa: E402
 from tests.lab_site import Lab  # noqa: E402
-from tests.scenarios.plans import RUNBOOKS, Scenario, example_of, planned  # noqa: E402
+from tests.scenarios.plans import RUNBOOKS, Scenario, example_of, planned, shown  # noqa: E402
 
 
 def main(wanted: Iterable[str]) -> int:
@@ -45,7 +45,7 @@ def main(wanted: Iterable[str]) -> int:
 
 def recorded(scenario: Scenario, lab: Lab, estate: Estate) -> dict[str, Any]:
     """Return what is kept of an example: what was asked, in which lab, and the plan."""
-    plan = planned(lab, estate, scenario)
+    plan = shown(planned(lab, estate, scenario))
     return {
         "name": scenario["name"],
         "given": scenario.get("given", []),

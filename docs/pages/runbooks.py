@@ -186,7 +186,7 @@ def _example(example: Json) -> Iterator[str]:
         calls = "; ".join(f"`{act}` {_how(how)}" for one in example["given"] for act, how in one.items())
         yield f"In a lab with this changed before: {calls}."
     yield ""
-    said = plan_lines(plan.model_dump(mode="json"), plan.digest, None)
+    said = plan_lines(plan.model_dump(mode="json"), "sha256:...", None)
     yield from (f"    {line}" for line in said)
     undone = [step for step in plan.steps if step.needed and step.mutates]
     if undone:

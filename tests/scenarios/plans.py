@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.lab_site import Lab
 
 ROOT = Path(__file__).parents[2]
 Scenario = dict[str, Any]
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?")
+NOON = "2026-10-26 12:00:00"
 RUNBOOKS: dict[str, Runbook[Any]] = load(ROOT)
 SCENARIOS: list[Scenario] = [
     scenario
@@ -39,6 +42,14 @@ def planned(lab: Lab, estate: Estate, scenario: Scenario) -> Plan:
     book = RUNBOOKS[slug_of(scenario)]
     ask = book.ask.model_validate(scenario["ask"])
     return make_plan(book, ask, asyncio.run(estate.read_for(book, ask)))
+
+
+def shown(plan: Plan) -> Plan:
+    """Return what the docs keep of a plan: what people read of it, every moment in it the same at each recording."""
+    steps = [one.model_copy(update={"fields": {}}) for one in plan.steps]
+    checks = [one.model_copy(update={"hint": "", "source": ""}) if one.met else one for one in plan.checks]
+    kept = plan.model_copy(update={"steps": tuple(steps), "checks": tuple(checks)})
+    return Plan.model_validate_json(MOMENT.sub(NOON, kept.model_dump_json()))
 
 
 def example_of(slug: str) -> Scenario | None:
