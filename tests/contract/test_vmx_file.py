@@ -148,7 +148,7 @@ def test_what_happens_meanwhile_is_noticed(place: Place, what: str, said: str) -
 
     assert place.content() == (other if what == "changes" else before)
     assert asked[-1] == "remove_file"
-    assert not [name for name in place.beside() if name.endswith("-new")]
+    assert place.beside() == {}
     assert place.reloads() == 0
     shell.close()
 

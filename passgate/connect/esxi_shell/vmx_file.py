@@ -24,7 +24,8 @@ NEW = ".passgate-new"
 KEPT = ".passgate-"
 """Names beside the VMX file: the new one until it is in place, and copies of former ones, by their digest."""
 SUMMARY_PATH = re.compile(r'^\s*vmPathName = "(.*)", ?$', re.MULTILINE)
-STAGES = ("whole", "kept", "same", "off", "moved")
+STAGES = ("whole", "off", "same", "kept", "moved")
+"""What the exchange says as it goes on; the slow look at the power state comes before the ones at the file."""
 LARGEST = 1 << 20
 """Bytes; a VMX file has a few thousand."""
 
@@ -136,16 +137,18 @@ class VmxFile:
         self._change("write_vmx_file", f"cp -p {file} {new} && cat > {new}", "the new file can't be written", wanted)
         line = " && ".join([
             f"{_same(new, wanted)} && echo whole",
-            f"cp -p {file} {kept} && {_same(kept, now)} && echo kept",
-            f"{_same(file, now)} && echo same",
             f"vim-cmd vmsvc/power.getstate {number} | grep -q '^Powered off' && echo off",
+            f"{_same(file, now)} && echo same",
+            f"cp -p {file} {kept} && {_same(kept, now)} && echo kept",
             f"mv {new} {file} && echo moved",
         ])  # fmt: skip
         answer = self._wire.run(line, lambda: self._authorize("set_vm_setting", self._resource))
         reached = answer.out.split()
         if reached == list(STAGES):
             return
-        self._change("remove_file", f"rm -f {new}", "the new file could not be removed")
+        # A copy that is not what was read would bear a false digest in its name.
+        wrong = f" {kept}" if "same" in reached and "kept" not in reached else ""
+        self._change("remove_file", f"rm -f {new}{wrong}", "the new file could not be removed")
         if answer.err.strip():
             raise self._refused(f"the host said: {_line(answer.err)}", f"exit status {answer.status}")
         missing = next(stage for stage in STAGES if stage not in reached)
