@@ -92,7 +92,7 @@ class LabControl:
         return self.post("/log", host=host, lines=lines, rotate=rotate)
 
     def service(self, host: str, service: str, **so: Any) -> Json:
-        """Set `running` and `policy` of a host's service; a shell whose `TSM-SSH` does not run refuses connections."""
+        """Set `running`, `policy`, `lingers` of a host's service; a shell whose `TSM-SSH` does not run refuses."""
         return self.post("/service", host=host, service=service, **so)
 
     def extra(self, vm: str, key: str, value: str | None) -> Json:

@@ -7,7 +7,7 @@
     POST /unplug       {"host", "path"}                  pull a USB device out
     POST /plug         {"host", "path", ...}             put one back (into another port with "to"), or a new one in
     POST /arbitrator   {"host", "running", "autostart"}
-    POST /service      {"host", "service", "running", "policy"}  TSM-SSH not running: the shell refuses connections
+    POST /service      {"host", "service", "running", "policy", "lingers"}  TSM-SSH not running: the shell refuses
     POST /log          {"host", "lines", "rotate"}   let a host write lines into its vmkernel.log, or begin a new file
     POST /extra        {"vm", "key", "value"}            set a line of the VM's extra configuration; null removes it
     POST /file         {"path", "text"}                  put a file on the datastore, in place of the one that is there
@@ -162,6 +162,7 @@ class Control:
             service = self._world.host(asked["host"]).services[asked["service"]]
             service.running = bool(asked.get("running", service.running))
             service.policy = str(asked.get("policy", service.policy))
+            service.lingers = bool(asked.get("lingers", service.lingers))
             self._world.changed()
         return {"running": service.running, "policy": service.policy}
 

@@ -188,7 +188,8 @@ class HostTools:
     def _ps(self, _: list[str], __: str) -> Output:
         running = ["hostd", "vpxa"]
         running += ["usbarbitrator"] if self._host.arbitrator_running else []
-        running += ["pcscd"] if self._host.services["pcscd"].running else []
+        pcscd = self._host.services["pcscd"]
+        running += ["pcscd"] if pcscd.running or pcscd.lingers else []
         lines = [f"{2098838 + at}  {2098838 + at}  {name:24}  {name}" for at, name in enumerate(running)]
         return Output("\n".join(["WID      CID      World Name                Command", *lines]) + "\n")
 

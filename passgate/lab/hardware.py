@@ -84,6 +84,8 @@ class HostService:
     label: str
     running: bool
     policy: str = "off"
+    lingers: bool = False
+    """Whether its process goes on though the service says that it is stopped."""
 
 
 @dataclass(eq=False)

@@ -19,9 +19,9 @@ def is_reader(device: HostUsb) -> bool:
 
 
 def daemon_runs(host: LabHost) -> bool:
-    """Say whether the host's smart-card daemon runs."""
+    """Say whether the host's smart-card daemon runs, whatever the service says of it."""
     service = host.services.get(DAEMON)
-    return service is not None and service.running
+    return service is not None and (service.running or service.lingers)
 
 
 def is_kept(host: LabHost, device: HostUsb) -> bool:

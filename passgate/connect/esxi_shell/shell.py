@@ -124,7 +124,8 @@ class EsxiShell:
 
     def process_runs(self, host: HostId, name: str) -> bool | None:
         """Say whether the host's list of processes has one of that name; None when it gave no list."""
-        return parsers.process_runs(self._wire(host).run("ps").out, name)
+        (answer,) = batch(self._wire(host), host.name, ["ps"])  # a list that was cut off would say no
+        return parsers.process_runs(answer.out, name)
 
     def start_service(self, host: HostId, name: str) -> None:
         """Start a service by its init script (mutating)."""

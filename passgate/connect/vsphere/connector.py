@@ -160,7 +160,8 @@ class VSphereConnector(Migrating, PassingThrough, Hardware):
                 hint="Power the VM off first.",
                 subject=vm.name,
             )
-        if next((said for one, said in now.extra.items() if one.lower() == key.lower()), None) != value:
+        said = next((said for one, said in now.extra.items() if one.lower() == key.lower()), None)
+        if (said or None) != value:  # govmomi's simulator keeps what is removed as an empty one
             self._reconfigure("set_extra_config", vm, doing, specs.extra_config(now, key, value))
 
     def _is_there(self, vm: Vm, entry: VmUsbDevice | None, device: UsbId, doing: str, *, vmotion: bool) -> bool:
