@@ -86,10 +86,11 @@ def test_a_line_in_the_file_that_the_host_does_not_know_is_no_effect(stage: Stag
 @pytest.mark.parametrize("vm", ["lnx-01", "win-01"])
 def test_a_device_that_the_guest_takes_for_something_else_is_no_reader(stage: Stage, vm: str) -> None:
     """The ids are right, but the guest has no driver for readers at work: that is told, and is no proof."""
+    stage.lab.control.set_vm(vm, hot_add=True)
     stage.lab.control.plug(
         "esx-01.lab.example", "0/1/9", vendor=0x076B, product=0x3031, name="OmniKey", families=["vendor_specific"]
     )
-    kind = ControllerKind.EHCI
+    kind = ControllerKind.XHCI
 
     def controller(one: Given) -> Step:
         return usb.AddController(one.vm, kind)
