@@ -29,6 +29,13 @@ class Catalogue:
             )
         return self.runbooks[slug]
 
+    def gates(self) -> frozenset[str]:
+        """Return the names of the second gates that steps in tasks/ have."""
+        files = sorted((self.content / "tasks").glob("*.py"))
+        modules = (_import(f"tasks.{file.stem}", self.content) for file in files if not file.stem.startswith("_"))
+        kinds = (found for module in modules for found in vars(module).values() if isinstance(found, type))
+        return frozenset(kind.gate for kind in kinds if issubclass(kind, Step) and kind.gate)
+
     def step(self, kind: str, fields: dict[str, Any]) -> Step:
         """Make a step of its kind (`power.Off`) and its fields. Raises ConfigError when the content has it no more."""
         module, _, name = kind.partition(".")

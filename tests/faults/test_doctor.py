@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.house import House
@@ -69,6 +72,18 @@ def test_a_missing_privilege_is_named(house: House) -> None:
     for name in ("VirtualMachine.Config.AddRemoveDevice", "VirtualMachine.Config.HostUSBDevice", "win-01"):
         assert name in failed["privileges"]
     assert told.returncode == WORLD
+
+
+def test_terms_for_a_gate_that_no_step_has_are_named(house: House, tmp_path: Path) -> None:
+    """A name that was mistyped in a policy would ask nobody: it is found, with the names that there are."""
+    config = shutil.copytree(house.lab.config, tmp_path / "config")
+    policy = config / "policies/20-normal.yaml"
+    policy.write_text(policy.read_text(encoding="utf-8").replace("host-reboot:", "host-rebot:"), encoding="utf-8")
+    told = house.passgate("doctor", PASSGATE_CONFIG=str(config))
+    failed = _failed(told.stdout)
+    assert failed.keys() == {"content"}, told.stdout
+    assert "Policy 'host-wide' has terms for the gate host-rebot" in failed["content"]
+    assert "guest-reboot, host-reboot" in failed["content"]
 
 
 def _failed(told: str) -> dict[str, str]:

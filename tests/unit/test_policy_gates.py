@@ -103,6 +103,30 @@ def test_a_denial_at_a_gate_wins_over_any_approvals(asked: Terms, cast: list[Dec
     assert at_plan == counted(strict, cast, PLAN)
 
 
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize("first", [PLAN, REBOOT])
+def test_who_approved_the_plan_counts_at_the_gate_only_where_it_is_for_all(first: str, others: bool) -> None:
+    """Whichever of a person's two votes came first."""
+    gate = GateTerms(voters=("bob", "carol"), groups=("operations",), others=others, approve_within=HOUR)
+    asked = Terms(policy="any", voters=("bob", "carol"), gates={REBOOT: gate})
+    both = [
+        Decision(
+            change="CHG-0001",
+            digest=DIGEST,
+            gate=name,
+            person="bob",
+            door="cli",
+            verdict=Verdict.APPROVE,
+            at=NOW - HOUR * (2 if name == first else 1),
+        )
+        for name in (PLAN, REBOOT)
+    ]
+    found = counted(asked, both, REBOOT)
+    assert found.approvals == (() if others else ("bob",))
+    assert ("who approved the plan does not count" in " ".join(found.reasons)) is others
+    assert counted(asked, both, PLAN).outcome is Outcome.APPROVED
+
+
 def rules(**gate: Any) -> Policy:
     """Return one rule with a gate."""
     both = {"approval": Approval(groups=("operations",)), **gate}

@@ -107,13 +107,21 @@ def _home(_: Bench) -> str:
     return str(place)
 
 
-def _content(_: Bench) -> str:
-    from passgate.engine.catalogue import load
+def _content(bench: Bench) -> str:
+    from passgate.engine.catalogue import Catalogue
 
-    found = load(content())
-    if not found:
+    found = Catalogue(content())
+    if not found.runbooks:
         raise ConfigError(f"There is no runbook in {content() / 'flows'}.", hint="Name the folder in PASSGATE_CONTENT.")
-    return f"{content()}: {', '.join(found)}"
+    gates = found.gates()
+    for rule in bench.config.policy.rules:
+        if unknown := sorted(rule.gates.keys() - gates):
+            raise ConfigError(
+                f"Policy {rule.name!r} has terms for the gate {', '.join(unknown)}, but no step in tasks/ has such a "
+                "gate: nobody is ever asked there.",
+                hint=f"Gates of steps: {', '.join(sorted(gates)) or 'none'}. Correct the name in config/policies/.",
+            )
+    return f"{content()}: {', '.join(found.runbooks)}"
 
 
 def _secrets(bench: Bench) -> str:
