@@ -68,6 +68,7 @@ def usb_move(ask: UsbMove, site: Inventory) -> Steps:
     yield usb_device.IsNotReserved(second, device, leaving=first)
     yield usb_device.HasNoOtherBacking(second, device, ask.vmotion)
     if ask.vmotion:
+        yield access.IsVCenter()
         yield vmotion.PowerManagementOff(home)
         yield vmotion.ManagementNetwork(home)
         yield vmotion.OtherDevicesMove(second, device)

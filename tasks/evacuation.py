@@ -22,7 +22,7 @@ from typing import ClassVar
 from passgate.engine.steps import Check, NoUndo, Severity, Step
 from passgate.errors import CheckFailedError
 from passgate.model.inventory import Arbitrator, Host, HostId, Inventory, Power, Vm
-from tasks import arbitrator, maintenance, power, usb, vmotion
+from tasks import access, arbitrator, maintenance, power, usb, vmotion
 from tasks.host import CanReboot, Reboot, Serves
 
 ARTICLE_PCI = "article, limits of PCI passthrough: such a VM can't be moved with vMotion"
@@ -242,6 +242,8 @@ class GuestsShutDown(Check):
 def requirements(host: Host, *, shut_down: bool) -> Iterator[Check]:
     """Yield the checks that an evacuation and a reboot of the host need."""
     yield CanReboot(host)
+    if not shut_down:
+        yield access.IsVCenter()
     for kind in (PciStays, UsbStays, FaultTolerantStays, LocalDisksStay):
         yield kind(host, shut_down)
     yield SuspendedStay(host)
@@ -298,13 +300,14 @@ def refill(host: Host, site: Inventory, *, shut_down: bool) -> Iterator[Step]:
 
 
 def movers(host: Host, site: Inventory) -> tuple[Vm, ...]:
-    """Return the running VMs of the host that nothing ties to it, by name."""
-    return tuple(vm for vm in running(host, site) if not is_tied(vm, host))
+    """Return the running VMs of the host that nothing ties to it, by name; none where no vCenter moves them."""
+    return () if site.standalone else tuple(vm for vm in running(host, site) if not is_tied(vm, host))
 
 
 def bound(host: Host, site: Inventory) -> tuple[Vm, ...]:
     """Return the running VMs of the host that can't leave it, by name."""
-    return tuple(vm for vm in running(host, site) if is_tied(vm, host))
+    movable = movers(host, site)
+    return tuple(vm for vm in running(host, site) if vm not in movable)
 
 
 def running(host: Host, site: Inventory) -> tuple[Vm, ...]:

@@ -10,7 +10,11 @@ from pyVmomi import vim
 
 from passgate.connect.vsphere.reading import HOST_PRIVILEGES, PRIVILEGES
 from passgate.errors import UnsupportedError
+from passgate.model.change import State
 from tests.contract.vsphere_places import Place, esx
+from tests.engine_room import engine_on
+from tests.independent.test_hosts_govmomi import CARD
+from tests.independent.test_runbooks import LEFT_OUT, carried_out, shortened
 
 
 @pytest.fixture
@@ -46,3 +50,17 @@ def test_privileges_come_from_roles_where_they_cannot_be_asked_for(place: Place)
         other.ref: frozenset(),
         mine.host.ref: frozenset(HOST_PRIVILEGES),
     }
+
+
+async def test_a_function_goes_to_a_vm_of_a_host_alone(place: Place, tmp_path: Path) -> None:
+    """The host rebinds it at once, the VM gets it with its memory reserved, and nothing of that asks for a vCenter."""
+    with engine_on(place, tmp_path / "home") as runtime:
+        for slug in ("pci-enable", "pci-attach"):
+            runbook = runtime.catalogue.runbook(slug)
+            runtime.catalogue.runbooks[slug] = shortened(runbook, {*LEFT_OUT, "guest_pci.SeesPci"})
+        enabled = await carried_out(runtime, "pci-enable", {"host": "localhost.localdomain", "function": CARD})
+        attached = await carried_out(runtime, "pci-attach", {"vm": place.vm, "function": CARD, "force_off": True})
+
+    assert (enabled.state, attached.state) == (State.DONE, State.DONE), (enabled.outcome, attached.outcome)
+    vm = place.read(vms=(place.vm,)).vm(place.vm)
+    assert ([one.address for one in vm.pci], vm.memory_locked, vm.power) == ([CARD], True, "on")

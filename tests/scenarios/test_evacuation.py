@@ -57,6 +57,18 @@ def test_a_running_vm_moves_aside_and_back_and_one_that_is_off_stays() -> None:
     ]
 
 
+def test_a_host_without_a_vcenter_moves_nothing() -> None:
+    """What could move elsewhere is shut down and powered on again, where that is allowed; else the check names why."""
+    estate = site().model_copy(update={"standalone": True})
+    assert unmet(estate) == ["ACC-01"]
+    assert unmet(estate, shut_down=True) == []
+    assert titles(estate, shut_down=True)[:2] == [
+        "Shut down the guest of win-01",
+        "Put esx-01.lab.example into maintenance mode",
+    ]
+    assert "Power on win-01" in titles(estate, shut_down=True)
+
+
 def test_a_vm_that_is_tied_to_the_host_is_shut_down_only_where_that_is_allowed() -> None:
     """Without leave its reason is a stop; with it the VM goes down, comes up, and has its device again."""
     estate = site(

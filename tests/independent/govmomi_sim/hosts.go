@@ -123,6 +123,9 @@ func withPassthrough(host *simulator.HostSystem, rebind, second bool) *passthrou
 	simulator.Map.Put(own)
 	host.ConfigManager.PciPassthruSystem = &own.Self
 	host.Config.PciPassthruInfo = own.PciPassthruInfo
+	product := *host.Summary.Config.Product
+	product.Version = "8.0.2" // the stock 6.5 can't rebind
+	host.Summary.Config.Product = &product
 	host.Summary.Hardware.MemorySize = 64 << 30 // the stock 4 GiB are no more than ESXi itself wants
 	host.Capability = &types.HostCapability{
 		DeviceRebindWithoutRebootSupported: &rebind, RebootSupported: true, MaintenanceModeSupported: true,
