@@ -27,6 +27,8 @@ from tasks.host import CanReboot, Reboot, Serves
 
 ARTICLE_PCI = "article, limits of PCI passthrough: such a VM can't be moved with vMotion"
 ARTICLE_USB = "article, limits of vMotion with USB; vendor documentation (reference vSphere 4)"
+MOVE = ("Resource.HotMigrate", "Resource.ColdMigrate")
+POWER = ("VirtualMachine.Interact.PowerOff", "VirtualMachine.Interact.PowerOn")
 SHUT_DOWN = "Allow this VM to be shut down for the time of the reboot, or free it from the host first."
 
 
@@ -239,6 +241,28 @@ class GuestsShutDown(Check):
         return not found, f"no Tools in {', '.join(found)}" if found else "each guest can be shut down"
 
 
+@dataclass(frozen=True)
+class MayMove(Check):
+    """Demand the privileges on each VM that moves or is shut down, so that no host is left half empty."""
+
+    code: ClassVar[str] = "EVAC-11"
+    rule: ClassVar[str] = "Passgate's account may move each running VM of the host, or power it off and on"
+    source: ClassVar[str] = "reference vSphere 0.3"
+    hint: ClassVar[str] = "Give Passgate's role these privileges on the VMs of the host, or on their folder."
+
+    host: Host
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Compare what each VM needs with what vCenter says is held."""
+        wanted = [(vm, POWER if is_tied(vm, self.host) else MOVE) for vm in running(self.host, site)]
+        missing = [
+            f"{vm.name}: {', '.join(lacking)}"
+            for vm, needed in wanted
+            if (lacking := [one for one in needed if one not in site.privileges.get(vm.ref, ())])
+        ]
+        return not missing, f"missing on {'; '.join(missing)}" if missing else "all privileges are held"
+
+
 def requirements(host: Host, *, shut_down: bool) -> Iterator[Check]:
     """Yield the checks that an evacuation and a reboot of the host need."""
     yield CanReboot(host)
@@ -249,6 +273,7 @@ def requirements(host: Host, *, shut_down: bool) -> Iterator[Check]:
     yield SuspendedStay(host)
     yield HasRoom(host)
     yield NoDeviceIsAway(host)
+    yield MayMove(host)
     if shut_down:
         yield NobodyIsAway(host)
         yield SparesWhatWeNeed(host)

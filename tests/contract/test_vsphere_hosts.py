@@ -18,6 +18,7 @@ from passgate.lab.cluster import DrsOverride
 from passgate.lab.reboot import go_down
 from passgate.lab.world import World
 from passgate.model.inventory import HostId, VmId
+from tests.contract.lab_vcenter import within
 from tests.contract.vsphere_places import Place, govmomi, lab
 
 
@@ -96,6 +97,19 @@ def test_a_reboot_is_never_forced_and_its_end_is_a_newer_boot_time(world: World,
     assert now.boot_time is not None
     assert now.boot_time > before
     assert now.maintenance
+
+
+def test_a_reboot_that_was_accepted_is_not_asked_for_twice(place: Place, world: World, hosts: HostsConnector) -> None:
+    """Whoever comes back from a crash before the host went down finds the task, and sends nothing more."""
+    esx_03 = id_of(world, "esx-03")
+    lab_host = world.host("esx-03.lab.example")
+    lab_host.maintenance, before = True, lab_host.boot_time
+    hosts.reboot(esx_03)
+    hosts.reboot(esx_03)
+    assert place.asked == [("reboot", "host:host-13")]
+    assert within(lambda: lab_host.boot_time > before)
+    hosts.reboot(esx_03)
+    assert len(place.asked) == 2
 
 
 def test_a_session_may_expire_while_a_host_empties_itself(place: Place, world: World, hosts: HostsConnector) -> None:

@@ -130,4 +130,5 @@ def test_a_host_that_vcenter_let_go_after_its_reboot_is_taken_hold_of_again(stag
     reboot.apply(stage.allowed)
     stage.seen(reboot)
     reboot.apply(stage.allowed)
-    assert [one["method"] for one in stage.lab.control.mutations()] == ["ReconnectHost_Task"]
+    sent = [one["method"] for one in stage.lab.control.mutations() if "InGuest" not in one["method"]]
+    assert sent == ["ReconnectHost_Task"]

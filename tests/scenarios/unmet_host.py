@@ -22,9 +22,10 @@ def site(
     vm: dict[str, Any] | None = None, own: dict[str, Any] | None = None, other: dict[str, Any] | None = None, **how: Any
 ) -> Inventory:
     """Return an estate where the host can be emptied and rebooted, with those changes; `other` is the second host."""
+    held = frozenset({*evacuation.MOVE, *evacuation.POWER})
     made = estate({**FREE, **(vm or {})}, {**UP, **(own or {})}, **how)
     second = Host(**{**ELSEWHERE.model_dump(), **UP, **(other or {})})
-    return made.with_host(second)
+    return made.with_host(second).model_copy(update={"privileges": {vm.ref: held for vm in made.vms}})
 
 
 def of(kind: Callable[..., Check], **how: Any) -> Callable[[Inventory], Check]:
@@ -77,6 +78,11 @@ UNMET = (
           site(device=DONGLE, others=[machine("lnx-01", 8, host=ELSEWHERE)]), check=of(evacuation.NoDeviceIsAway)),
     Unmet("EVAC-09", "vCenter runs in a VM that stays", "vCenter runs in win-01",
           site({"usb": (entry(),)}, site={"depended_on": {"vm-7": "vCenter"}}), check=of(evacuation.SparesWhatWeNeed)),
+    Unmet("EVAC-11", "a VM that moves", "win-01: Resource.HotMigrate",
+          site().model_copy(update={"privileges": {"vm-7": frozenset({"Resource.ColdMigrate"})}}),
+          check=of(evacuation.MayMove)),
+    Unmet("EVAC-11", "a VM that is shut down, of which nothing is told", "win-01: VirtualMachine.Interact.PowerOff",
+          site({"usb": (entry(),)}).model_copy(update={"privileges": {}}), check=of(evacuation.MayMove)),
     Unmet("EVAC-10", "no Tools in a VM that stays", "no Tools in win-01",
           site({"usb": (entry(),), "tools_running": False}), check=of(evacuation.GuestsShutDown), severity=WARNING),
 )  # fmt: skip

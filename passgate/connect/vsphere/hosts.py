@@ -19,6 +19,8 @@ MAINTENANCE = timedelta(minutes=15)
 """How long a host may take to empty itself, unless the plan says otherwise (reference vSphere 6.3: user value)."""
 BACKSTOP = timedelta(minutes=1)
 """How much longer than ourselves vCenter waits before it gives up by itself, should we be gone by then."""
+REBOOT = "hostsystem.reboot"
+"""How vCenter calls the task of a reboot, whatever it thinks of capitals."""
 CANCELLED = 30.0
 """Seconds until a task that was cancelled must have ended."""
 
@@ -65,11 +67,36 @@ class HostsConnector(SettingPassthrough):
     def reboot(self, host: HostId) -> None:
         """Ask the host to reboot, and return when it has accepted; only a newer boot time says that it came back.
 
-        Never forced: outside maintenance mode the host refuses.
+        Never forced: outside maintenance mode the host refuses. A reboot that it has accepted since its last boot
+        counts as done: the host goes down some time after it, and must not be asked twice over a crash of ours.
         """
         doing = f"reboot {host.name}"
+        if self._has_accepted(host, doing):
+            return
         task = self._host_call("reboot", host, doing, lambda one: one.RebootHost_Task(force=False))
         self._await(task, doing=doing, subject=host.name)
+
+    def _has_accepted(self, host: HostId, doing: str) -> bool:
+        """Say whether the host's recent tasks hold a reboot that waits, runs, or ended well since it was booted."""
+        walk = query.TraversalSpec(name="tasks", type=vim.HostSystem, path="recentTask", skip=False)
+        start = query.ObjectSpec(
+            obj=self._session.object(vim.HostSystem, host.ref), skip=False, selectSet=[walk]
+        )  # fmt: skip
+        spec = query.FilterSpec(
+            objectSet=[start],
+            propSet=[
+                props_of(vim.HostSystem, ("runtime.bootTime",)),
+                props_of(vim.Task, ("info.descriptionId", "info.state", "info.completeTime")),
+            ],
+        )
+        rows = retrieve(self._session, spec, doing=doing, subject=host.name)
+        booted = rows.pop(host.ref, Row()).get("runtime.bootTime")
+        mine = [row for row in rows.values() if str(row.get("info.descriptionId")).casefold() == REBOOT]
+        return any(
+            str(row.get("info.state")) in {"queued", "running"}
+            or (str(row.get("info.state")) == "success" and booted and row.get("info.completeTime", booted) > booted)
+            for row in mine
+        )
 
     def reconnect(self, host: HostId) -> None:
         """Let vCenter take hold of the host again; a connected one counts as done."""

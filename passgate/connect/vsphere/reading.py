@@ -393,8 +393,10 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
     light_vms, light_hosts, resources = sweep(session)
     named = [ref for ref, props in light_vms.items() if is_named(scope.vms, props)]
     near = {ref_of(light_vms[ref].get("runtime.host")) for ref in named}
-    near |= {ref for ref, props in light_hosts.items() if {ref, props.get("name")} & set(scope.hosts)}
+    asked = {ref for ref, props in light_hosts.items() if {ref, props.get("name")} & set(scope.hosts)}
+    near |= asked
     deep_hosts = [ref for ref in light_hosts if scope.all_hosts or ref in near]
+    emptied = [ref for ref, props in light_vms.items() if ref_of(props.get("runtime.host")) in asked]
     deep_vms = [ref for ref, props in light_vms.items() if ref in named or ref_of(props.get("runtime.host")) in near]
     parents = {ref: props["parent"] for ref, props in light_hosts.items()}
     clusters = {ref_of(parents[ref]) for ref in deep_hosts if isinstance(parents[ref], vim.ClusterComputeResource)}
@@ -438,7 +440,7 @@ def read_inventory(session: Session, scope: Scope, site_name: str) -> Inventory:
             cluster_from(ref, {**resources.get(ref, {}), **rows.get(ref, {})}) for ref in sorted(filter(None, clusters))
         ),
         standalone=session.content.about.apiType == "HostAgent",
-        privileges=read_privileges(session, named, deep_hosts),
+        privileges=read_privileges(session, dict.fromkeys((*named, *emptied)), deep_hosts),
     )
 
 
