@@ -43,6 +43,10 @@ rules:
     vms: ["short-gate-*"]
     approval: {needed: 1, groups: [operations]}
     gates: {host-reboot: {approval: {needed: 1, groups: [operations]}, approve_within: 2s, others: true}}
+  - name: kept-as-it-is
+    vms: ["kept-*"]
+    pre_authorised: true
+    undo_on_failure: false
   - name: standard-for-tests
     vms: ["std-*"]
     pre_authorised: true

@@ -115,6 +115,11 @@ class Desk:
         """
         store, people = self.runtime.store, self.runtime.config.people
         change = store.change(change_id)
+        known = (PLAN, *(change.terms.gates if change.terms else ()))
+        if gate not in known:
+            raise InputError(
+                f"{change_id} has no gate {gate!r}.", hint=f"Its gates: {', '.join(known)}.", subject="gate"
+            )
         if not _waits_at(change, gate) or change.terms is None or change.digest is None:
             raise _nothing_to_decide(change, gate)
         if verdict is Verdict.DENY and not reason.strip():
