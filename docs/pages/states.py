@@ -25,8 +25,8 @@ A change that waits at one stays **applying**; `passgate show` says at which, wh
 
 - **open**: it waits for decisions that are given at this gate.
 - **passed**: they are there. The step behind it is begun if the rest would still be planned as it was approved.
-- **denied**, **expired**, **withdrawn**: somebody who may decide said no, nobody settled it in time, or who asked called
-  it off. What was done is taken back as far as policy says, and the change ends as undone or stopped.
+- **denied**, **expired**, **withdrawn**: somebody who may decide said no, nobody settled it in time, or who asked
+  called it off. What was done is taken back as far as policy says, and the change ends as undone or stopped.
 """
 
 
