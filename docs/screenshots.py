@@ -7,50 +7,86 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from passgate.faces.cli.demo_stage import set_scene
+from passgate.faces.cli.demo_stories import STORIES, Story
 
 IMAGES = Path(__file__).parent / "images"
 PASSGATE = Path(sys.executable).with_name("passgate")
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SIZE: ViewportSize = {"width": 1360, "height": 1010}
-REQUEST = (
-    *("request", "usb-attach", "--vm", "win-01", "--device", "18a5:0302", "--vmotion"),
-    *("--reason", "The nightly backup of win-01 goes to this stick", "--ticket", "CHG0031337"),
-)
 
 
 def main() -> None:
-    """Ask for a change, be Bob in the browser, approve it there, and take a picture before and after."""
+    """Begin each story of the demo, be the people who decide in the browser, and take pictures on the way."""
     IMAGES.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with begun(STORIES["usb"]) as address:
+            take_channel(browser.new_page(viewport=SIZE), f"{address}?as=U0BOB")
+        with begun(STORIES["pci"]) as address:
+            take_gate(browser, address)
+        browser.close()
+
+
+@contextmanager
+def begun(story: Story) -> Iterator[str]:
+    """Start a Passgate with its lab, ask for the story's first change, and lend the address of its Slack."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["PASSGATE_HOME"] = f"{folder}/home"
+        home = Path(folder, "home")
+        os.environ["PASSGATE_HOME"] = str(home)
         try:
-            for words in (("lab", "start"), ("up",), ("token", "issue", "alice", "--save"), REQUEST):
+            passgate("lab", "start")
+            for call, how in story.scenery:
+                set_scene(home, call, how)
+            for words in (("up",), ("token", "issue", "alice", "--save"), story.acts[0].command[1:]):
                 passgate(*words)
-            address = Path(folder, "home/lab/slack.url").read_text(encoding="utf-8").strip().removesuffix("api/")
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-                take(browser.new_page(viewport=SIZE), f"{address}?as=U0BOB")
-                browser.close()
+            yield Path(home, "lab/slack.url").read_text(encoding="utf-8").strip().removesuffix("api/")
         finally:
             passgate("down")
             passgate("lab", "stop")
 
 
-def take(page: Page, address: str) -> None:
+def take_channel(page: Page, address: str) -> None:
     """Take the channel with its buttons, click Approve, and take it with the whole thread."""
     page.goto(address)
     page.get_by_role("button", name="Approve").wait_for()
     page.screenshot(path=IMAGES / "slack-waiting.png")
-    page.get_by_role("button", name="Approve").click()
-    page.get_by_role("alertdialog").get_by_role("button", name="Approve").click()
+    approve(page)
     page.locator("button.replies").click()
     page.get_by_text("The evidence is written").wait_for(timeout=60_000)
-    page.mouse.move(0, 0)
-    page.wait_for_timeout(500)  # both panes scroll to their ends
+    settled(page)
     page.screenshot(path=IMAGES / "slack-channel.png")
+
+
+def take_gate(browser: Browser, address: str) -> None:
+    """Approve the plan as Bob, and take what Carol sees while the change waits at its second gate."""
+    bob = browser.new_page(viewport=SIZE)
+    bob.goto(f"{address}?as=U0BOB")
+    approve(bob)
+    carol = browser.new_page(viewport=SIZE)
+    carol.goto(f"{address}?as=U0CAROL")
+    carol.locator("button.replies").click()
+    carol.get_by_role("button", name="Approve").wait_for(timeout=60_000)
+    settled(carol)
+    carol.screenshot(path=IMAGES / "slack-gate.png")
+
+
+def approve(page: Page) -> None:
+    """Click Approve, and confirm it."""
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Approve").click()
+
+
+def settled(page: Page) -> None:
+    """Wait until both panes have scrolled to their ends."""
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
 
 
 def passgate(*words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,11 @@ class Act:
     wants: str
     request: str
     decisions: tuple[Decision, ...]
+
+    @property
+    def command(self) -> list[str]:
+        """Return the words of the command line."""
+        return shlex.split(self.request)
 
 
 @dataclass(frozen=True)
