@@ -43,7 +43,8 @@ def command(verb: str, runbook: Runbook[Any]) -> Command:
             return changes.plan(runbook.slug, asked)
         return changes.request(runbook.slug, asked, wait=wait)
 
-    options = [_option(name, info) for name, info in runbook.ask.model_fields.items()]
+    told = runbook.ask.model_json_schema()["properties"]
+    options = [_option(name, info, told[name]) for name, info in runbook.ask.model_fields.items()]
     options += [WAIT] if verb == "request" else []
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined] # what inspect and cyclopts look for
     run.__annotations__ = {one.name: one.annotation for one in options}
@@ -75,9 +76,10 @@ def _in_words(error: ValidationError, runbook: Runbook[Any]) -> InputError:
     return InputError("\n".join(mistakes), hint=" ".join((*hints, see)), subject=runbook.slug)
 
 
-def _option(name: str, info: FieldInfo) -> inspect.Parameter:
+def _option(name: str, info: FieldInfo, told: dict[str, Any]) -> inspect.Parameter:
+    """Return the option of a field; `told` is what the form says of it, words of its type included."""
     is_flag = info.annotation is bool and not info.default
-    words = ". ".join(text for text in (info.description or info.title,) if text)
+    words = told.get("description") or told.get("title") or ""
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
