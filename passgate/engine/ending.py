@@ -29,7 +29,7 @@ async def end(runtime: Runtime, change: Change, failed: str | None, tokens: Mapp
 
 def _outcome(change: Change, journal: Sequence[JournalEntry], failed: str | None) -> tuple[State, str]:
     if failed is None:
-        return State.DONE, (journal[-1].saw if journal else "") or "all steps are done"
+        return State.DONE, _proof(change, journal) or "all steps are done"
     mutating = {step.index for step in (change.plan.steps if change.plan else ()) if step.mutates}
     left = [entry for entry in journal if entry.index in mutating and entry.state not in _AS_BEFORE]
     if not left:
@@ -38,6 +38,13 @@ def _outcome(change: Change, journal: Sequence[JournalEntry], failed: str | None
     rest = "; ".join(f"{entry.title}: {_LEFT.get(entry.state, entry.state)}{_because(entry)}" for entry in left)
     target = change.plan.target if change.plan else "the target"
     return State.STOPPED, f"{failed} Left as it is: {rest.rstrip('.')}. A person is needed: look at {target}."
+
+
+def _proof(change: Change, journal: Sequence[JournalEntry]) -> str:
+    """Return what the last step that looked has seen; where none looked, how the last step left the world."""
+    looks = {step.index for step in (change.plan.steps if change.plan else ()) if not step.mutates}
+    seen = [entry.saw for entry in journal if entry.index in looks and entry.state is StepState.DONE and entry.saw]
+    return seen[-1] if seen else journal[-1].saw if journal else ""
 
 
 def _because(entry: JournalEntry) -> str:
