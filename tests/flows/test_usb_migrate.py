@@ -154,6 +154,21 @@ def test_a_device_that_does_not_come_along_takes_the_vm_home(dongle: House) -> N
     is_honest(house, ended, before)
 
 
+def test_a_vm_that_can_not_be_moved_back_is_left_where_it_is_and_named(dongle: House) -> None:
+    """The device is lost on the way and the way back is refused: the VM stays away, and the end says so."""
+    house = dongle
+    change, before = migrate(house), lab_of(house, ESX_02)
+    house.lab.control.fault("RelocateVM_Task", delay=1.0)
+    house.lab.control.fault("RelocateVM_Task", "NotSupported")
+    house.decide("bob", change)
+    until(lambda: "RelocateVM_Task" in {one["method"] for one in house.touched()}, "the move", told=house.told(change))
+    house.lab.control.unplug(ESX_01, "0/1/3")
+    ended = house.ends(change, within=120)
+    assert ended.state is State.STOPPED, ended.outcome
+    assert "Move win-01 to esx-02.lab.example" in ended.outcome
+    is_honest(house, ended, before)
+
+
 CALLS = ("ReconfigureComputeResource_Task", "RelocateVM_Task")
 
 
