@@ -5,10 +5,10 @@ each of them is taken out of use in the guest, never by force, and removed; then
 each is added again, seen in the guest, and what was mounted is mounted again. At the end the guest itself must count
 the CPUs and the memory.
 
-Known limits: CPUs and memory can't be taken from a running VM, so that part has no way back; when something fails after
-it, the devices come back all the same. USB devices with vMotion support stay connected, and are warned of. PCI devices
-are not hot-added: attach them with the VM off (pci-attach). A Linux that leaves hot-added CPUs or memory offline is not
-told to bring them online; the look into it then fails, and says what it counted.
+Known limits: CPUs and memory can't be taken from a running VM, so that this part is not taken back when something
+fails after it; the devices come back all the same. USB devices with vMotion support stay connected, and are warned of.
+PCI devices are not hot-added: attach them with the VM off (pci-attach). A Linux that leaves hot-added CPUs or memory
+offline is not told to bring them online; the look into it then fails, and says what it counted.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def hardware_hot_add(ask: HardwareHotAdd, site: Inventory) -> Steps:
     machine, home = site.vm_and_host(ask.vm)
     attached = usb_entry.entries(site, machine)
     local = hardware.cut_off(attached)
+    former = hardware.Size(machine.cpus, machine.memory_mb)
+    size = hardware.Size(ask.cpus or machine.cpus, ask.memory_mb or machine.memory_mb)
 
     yield access.HoldsPrivileges(machine, PRIVILEGES)
     yield host.IsConnected(home)
@@ -70,7 +72,7 @@ def hardware_hot_add(ask: HardwareHotAdd, site: Inventory) -> Steps:
         if used := guest.used(site, machine, one.device):
             yield guest.Release(machine, one.device, used)
         yield usb.RemoveDevice(machine, one.device, one.controller)
-    yield hardware.HotAdd(machine, ask.cpus, ask.memory_mb)
+    yield hardware.HotAdd(machine, size, former)
     for one in local:
         yield usb.AddDevice(machine, one.device, one.controller)
         yield usb.Connected(machine, one.device)

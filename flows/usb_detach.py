@@ -73,10 +73,11 @@ def usb_detach(ask: UsbDetach, site: Inventory) -> Steps:
         yield power.Off(machine, how)
     if found.is_there:
         yield usb.RemoveDevice(machine, found.device, found.controller, vmotion=found.is_movable)
-        yield usb.Freed(found.device)
     else:
         yield usb_entry.RemoveEntry(machine, found.device)
     if ask.controller:
         yield usb.RemoveController(machine, found.controller)
-    if machine.power is Power.ON:
+    if machine.power is Power.ON and not hot:
         yield power.On(machine)
+    if found.is_there:
+        yield usb.Freed(found.device)

@@ -81,7 +81,7 @@ def usb_move(ask: UsbMove, site: Inventory) -> Steps:
         yield power.Off(first, how)
     yield usb.RemoveDevice(first, device, found.controller, vmotion=found.is_movable)
     yield usb.Freed(device)
-    if first.power is Power.ON:
+    if first.power is Power.ON and not first_hot:
         yield power.On(first)
 
     if not second_hot:

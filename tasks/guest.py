@@ -156,7 +156,14 @@ class TakeBack(Step):
         )
 
     def apply(self, systems: Systems) -> None:
-        """Bring it back; what is in use as before is left alone."""
+        """Bring it back; what is in use as before is left alone. A device that the VM does not have is told at once."""
+        if systems.vsphere.vm(self.vm).usb_entry(self.device) is None:
+            raise RefusedError(
+                f"{self.device.words} can't be brought back into use in {self.vm.name}: the VM does not have it.",
+                fault="DeviceNotAttached",
+                hint=f"Attach it to {self.vm.name}, then bring it back by hand in the guest: {self.was.in_use}.",
+                subject=self.vm.name,
+            )
         systems.guest.take_back(self.vm, self.device, self.was)
 
     def confirm(self, systems: Systems) -> Confirmation:

@@ -5,56 +5,113 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Severity, Step, Systems
+from passgate.engine.steps import Check, Confirmation, Effect, Saw, Severity, Step, Systems
+from passgate.errors import RefusedError
 from passgate.model.inventory import Host, Inventory, Power, Vm, VmId
 from tasks.usb_entry import Attached
 
 
 @dataclass(frozen=True)
+class Size:
+    """Hold CPUs and memory (MiB) of a VM."""
+
+    cpus: int
+    memory_mb: int
+
+    @property
+    def words(self) -> str:
+        """Return both in words."""
+        return wanted(self.cpus, self.memory_mb)
+
+
+@dataclass(frozen=True)
 class HotAdd(Step):
-    """Give a running VM more CPUs, more memory (MiB), or both; what is None stays as it is."""
+    """Give a VM more CPUs and memory while it runs; `former` is what it had."""
 
     vm: VmId
-    cpus: int | None = None
-    memory_mb: int | None = None
+    size: Size
+    former: Size
 
     @property
     def title(self) -> str:
         """Say what is done."""
-        return f"Give {self.vm.name} {wanted(self.cpus, self.memory_mb)} while it runs"
+        return f"Give {self.vm.name} {self.size.words} while it runs"
 
     def effect(self, site: Inventory) -> Effect:
         """Need nothing when the VM has as much."""
-        vm = site.vm(self.vm.uuid)
-        has = wanted(vm.cpus, vm.memory_mb)
-        if self._is_done(vm):
-            return Effect.nothing(f"{vm.name} has {has}", site)
-        more = {"cpus": self.cpus or vm.cpus, "memory_mb": self.memory_mb or vm.memory_mb}
-        return Effect(
-            needed=True,
-            before=f"{vm.name} has {has}",
-            after=f"{vm.name} has {wanted(more['cpus'], more['memory_mb'])}",
-            then=site.with_vm(vm.model_copy(update=more)),
-            impact=f"{vm.name} keeps what it is given until it is powered off: a running VM can't be given less",
-        )
+        return _resized(site, self.vm, self.size, impact=f"{self.vm.name} can be given less again only while it is off")
 
     def apply(self, systems: Systems) -> None:
         """Set it, unless it is so."""
-        systems.vsphere.set_hardware(self.vm, cpus=self.cpus, memory_mb=self.memory_mb)
+        systems.vsphere.set_hardware(self.vm, cpus=self.size.cpus, memory_mb=self.size.memory_mb)
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the VM's configuration."""
+        return _has(systems, self.vm, self.size)
+
+    def undo(self) -> Step:
+        """Set it back, which a running VM does not allow."""
+        return SetBack(self.vm, self.former, self.size)
+
+
+@dataclass(frozen=True)
+class SetBack(Step):
+    """Set CPUs and memory of a VM back to what it had; a running VM can't be given less, and keeps what it has."""
+
+    vm: VmId
+    size: Size
+    former: Size
+
+    @property
+    def title(self) -> str:
+        """Say what is done."""
+        return f"Set {self.vm.name} back to {self.size.words} (only while it is off)"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Need nothing when the VM has just that."""
+        return _resized(site, self.vm, self.size)
+
+    def apply(self, systems: Systems) -> None:
+        """Set it back, unless it is so; refuse for a VM that runs."""
         vm = systems.vsphere.vm(self.vm)
-        words = f"{vm.name} has {wanted(vm.cpus, vm.memory_mb)}"
-        facts = {"cpus": vm.cpus, "memory_mb": vm.memory_mb}
-        return Confirmation(Saw.YES if self._is_done(vm) else Saw.NO, words, facts)
+        has = Size(vm.cpus, vm.memory_mb)
+        if has != self.size and vm.power is not Power.OFF:
+            raise RefusedError(
+                f"{vm.name} keeps {has.words}: CPUs and memory can't be taken from a VM that is {vm.power}.",
+                fault="NoHotRemove",
+                hint=f"Set it back to {self.size.words} when it is off, if it shall not keep them.",
+                subject=vm.name,
+            )
+        systems.vsphere.set_hardware(self.vm, cpus=self.size.cpus, memory_mb=self.size.memory_mb)
 
-    def undo(self) -> NoUndo:
-        """Offer none: vSphere takes neither from a running VM."""
-        return NoUndo(f"CPUs and memory can't be taken from a running VM; power {self.vm.name} off to set them back")
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read the VM's configuration."""
+        return _has(systems, self.vm, self.size)
 
-    def _is_done(self, vm: Vm) -> bool:
-        return self.cpus in {None, vm.cpus} and self.memory_mb in {None, vm.memory_mb}
+    def undo(self) -> Step:
+        """Give it the hardware again."""
+        return HotAdd(self.vm, self.former, self.size)
+
+
+def _resized(site: Inventory, of: VmId, size: Size, impact: str = "") -> Effect:
+    vm = site.vm(of.uuid)
+    has = Size(vm.cpus, vm.memory_mb)
+    if has == size:
+        return Effect.nothing(f"{vm.name} has {has.words}", site)
+    return Effect(
+        needed=True,
+        before=f"{vm.name} has {has.words}",
+        after=f"{vm.name} has {size.words}",
+        then=site.with_vm(vm.model_copy(update={"cpus": size.cpus, "memory_mb": size.memory_mb})),
+        impact=impact,
+    )
+
+
+def _has(systems: Systems, of: VmId, size: Size) -> Confirmation:
+    vm = systems.vsphere.vm(of)
+    has = Size(vm.cpus, vm.memory_mb)
+    facts = {"cpus": has.cpus, "memory_mb": has.memory_mb}
+    return Confirmation(Saw.YES if has == size else Saw.NO, f"{vm.name} has {has.words}", facts)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from tests.scenarios.stage import Given, Scenario
 from tests.scenarios.steps_usb import DISK, PLUGGED, STICK, XHCI, attach, off, on, xhci
 
 HANDLED = [("guest", {"vm": "lnx-01", "path": "0/1/3", "act": "mount", "where": "/mnt/backup"})]
+SMALL, LARGE = hardware.Size(2, 4096), hardware.Size(4, 8192)
 UNSEEN = GuestUsb(vendor=0x18A5, product=0x0302)
 
 
@@ -38,6 +39,11 @@ def blind(until: str) -> list[tuple[str, dict[str, Any]]]:
 def sees(given: Given) -> Step:
     """Wait until the guest sees the device."""
     return guest.SeesUsb(given.vm, given.device)
+
+
+def grow(given: Given) -> Step:
+    """Give the VM twice of everything."""
+    return hardware.HotAdd(given.vm, LARGE, SMALL)
 
 
 def back(given: Given) -> Step:
@@ -68,7 +74,7 @@ SCENARIOS = (
     Scenario("no VM has it", "win-01", lambda one: usb.Freed(one.device), device=STICK),
     Scenario("whose device was pulled out", "lic-01", entry,
              given=[("unplug", {"host": "esx-02.lab.example", "path": "0/1/2"})], of=usb_entry.RemoveEntry),
-    Scenario("CPUs and memory", "lnx-01", lambda one: hardware.HotAdd(one.vm, 4, 8192),
-             given=[("set_vm", {"vm": "lnx-01", "cpu_hot_add": True, "memory_hot_add": True})]),
+    Scenario("CPUs and memory, which are taken back while the VM is off", "lnx-02", grow),
+    Scenario("CPUs and memory", "lnx-02", lambda one: hardware.SetBack(one.vm, SMALL, LARGE), first=[grow]),
     Scenario("as its guest counts it", "lnx-01", lambda one: guest.SeesHardware(one.vm, 2, 4096)),
 )  # fmt: skip
