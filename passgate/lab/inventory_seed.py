@@ -36,7 +36,11 @@ _SERVICES = (
 def seeded_world(settings: LabWorld | None = None) -> World:
     """Return the lab's world as it is when the lab starts."""
     hosts = [_host(index, usb, arbitrator=index != 3) for index, usb in enumerate(_usb(), start=1)]  # noqa: PLR2004 - esx-03 is the one that stands still
-    return World(hosts, _vms(hosts), settings)
+    vms = _vms(hosts)
+    for index in range(4, 4 + (settings.more_hosts if settings else 0)):
+        hosts.append(_host(index, _dongles(), arbitrator=True))
+        vms.append(_licensed(index, hosts[-1]))
+    return World(hosts, vms, settings)
 
 
 def _id(name: str) -> str:
@@ -44,12 +48,12 @@ def _id(name: str) -> str:
 
 
 def _host(index: int, usb: list[HostUsb], *, arbitrator: bool) -> LabHost:
-    name = f"esx-0{index}.lab.example"
+    name = f"esx-{index:02}.lab.example"
     return LabHost(
         ref=f"host-{10 + index}",
         name=name,
         uuid=_id(name),
-        ip=f"192.0.2.{10 + index}",
+        ip=f"192.0.2.{(9 + index) % 254 + 1}",
         arbitrator_running=arbitrator,
         arbitrator_autostart=arbitrator,
         usb=usb,
@@ -114,6 +118,22 @@ def _vms(hosts: list[LabHost]) -> list[LabVm]:
         VirtualUsb("usb", 41000, 14000, 41000, "USB 1", "Aladdin HASP HL", pattern=esx_02.usb[0].pattern)
     )
     return vms
+
+
+def _dongles() -> list[HostUsb]:
+    """Return what each of many hosts alike has: two licence dongles that nothing but their paths tells apart."""
+    return [
+        HostUsb(0x0529, 0x0001, "Aladdin HASP HL", f"0/1/{port}", None, 1, port, ("vendor_specific",), ("low",))
+        for port in (2, 4)
+    ]
+
+
+def _licensed(index: int, host: LabHost) -> LabVm:
+    """Return the VM of such a host, which runs and has the first dongle."""
+    vm = _vm(index + 3, f"lic-{index:02}", host, "rhel8_64Guest", "RHEL 8 (64-bit)", on=True, controllers=("xhci",))
+    entry = VirtualUsb("usb", 41000, 14000, 41000, "USB 1", "Aladdin HASP HL", pattern=host.usb[0].pattern)
+    vm.devices.append(entry)
+    return vm
 
 
 def _vm(

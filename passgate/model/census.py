@@ -71,6 +71,7 @@ NOTES = frozenset({FindingCode.TWIN, FindingCode.SAME_SERIAL, FindingCode.ARBITR
 """Findings that help to tell devices apart, or say how a host is."""
 GAPS = frozenset({FindingCode.NOT_READ, FindingCode.SHELL})
 """Findings that say what the census does not know."""
+_AS_CONFIGURED = NOTES | GAPS
 
 
 class Finding(Frozen):
@@ -82,7 +83,7 @@ class Finding(Frozen):
     @property
     def is_against_config(self) -> bool:
         """Say whether what is differs from what the VMs' configurations say."""
-        return self.code not in NOTES | GAPS
+        return self.code not in _AS_CONFIGURED
 
 
 class HostReading(Frozen):

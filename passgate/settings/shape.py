@@ -296,6 +296,9 @@ class LabWorld(Settings):
         default=0.5, ge=0, description="From power-on or hot-add until a USB device connects"
     )
     reboot_seconds: float = Field(default=2.0, ge=0, description="How long a host is away when it reboots")
+    more_hosts: int = Field(
+        default=0, ge=0, le=200, description="Hosts beyond the three, each with two dongles alike and a VM that has one"
+    )
 
 
 class Config(Settings):

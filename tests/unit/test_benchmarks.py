@@ -9,9 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.census import DEVICES, synthetic
 from benchmarks.contenders import BARE, Contender, take_turn
 from benchmarks.figures import TARGETS, Spread, compared, judged, ratios
 from benchmarks.stage import GATED_VM, POLICY, VM, Stage, StageError
+from passgate.model.census import Use, take_census
 from passgate.model.plan import Risk
 from passgate.policy.terms import choose
 from passgate.settings.load import load_config
@@ -106,3 +108,22 @@ def test_a_turn_that_failed_says_why(stage: Stage) -> None:
     broken = Contender("broken", "a program that breaks", lambda _: ["sh", "-c", "echo out of memory; exit 3"])
     with pytest.raises(StageError, match="out of memory"):
         take_turn(broken, stage)
+
+
+def test_the_estate_on_paper_is_judged_whole() -> None:
+    """What the figure for 5,000 hosts is taken of is the work itself: a row for each device, failure and lost entry."""
+    hosts, unread = 5000, 50
+    estate = synthetic(hosts)
+
+    census = take_census(estate)
+
+    astray = sum(
+        "0/9/9" in entry.pattern
+        for vm in estate.vms
+        for entry in vm.usb
+        if int(vm.host.ref.removeprefix("host-")) % 100
+    )
+    assert (census.hosts, census.unread) == (hosts, unread)
+    assert len(census.rows) == (hosts - unread) * DEVICES + unread + astray
+    missing = [row for row in census.rows if row.use is Use.MISSING]
+    assert len(missing) == astray > 0
