@@ -8,7 +8,7 @@ flood, ten messages a minute are told, and the sum of the rest; all of it is in 
 
 It follows the hosts' vmkernel.log too. Its lines are a reason to look at once, and are shown beside the news as they
 came; nothing is read out of them, because how ESXi writes them is not published. Nothing is ever changed by a watch.
-It goes on after the service was restarted, until the moment that was set at its start.
+It goes on after the service was restarted, until the moment that was set at its start, and can't be ended before.
 """
 
 from __future__ import annotations

@@ -125,10 +125,10 @@ def _state(reading: HostReading, named: Sequence[tuple[Vm, str, str, bool, str]]
     if reading.failed is not None:
         return HostState(host=host.name, failed=reading.failed, was_read=False)
 
-    def has(vm: Vm, pattern: str) -> bool:
-        return any(
-            one.used_by == vm.ref and pattern_means(pattern, one.path, one.vendor, one.product) for one in host.usb
-        )
+    def has(vm: Vm, pattern: str, *, connected: bool) -> bool:
+        # What the host does not offer no VM has: hosts are read after VMs, and an entry may be told from before.
+        there = [one for one in host.usb if pattern_means(pattern, one.path, one.vendor, one.product)]
+        return any(connected or one.used_by == vm.ref for one in there)
 
     return HostState(
         host=host.name,
@@ -145,7 +145,14 @@ def _state(reading: HostReading, named: Sequence[tuple[Vm, str, str, bool, str]]
             for one in host.usb
         ),
         entries=tuple(
-            Named(vm=vm.ref, name=vm.name, place=place, power=vm.power, has=connected or has(vm, pattern), ids=ids)
+            Named(
+                vm=vm.ref,
+                name=vm.name,
+                place=place,
+                power=vm.power,
+                has=has(vm, pattern, connected=connected),
+                ids=ids,
+            )
             for vm, pattern, place, connected, ids in named
         ),
     )

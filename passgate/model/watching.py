@@ -121,7 +121,8 @@ class Watching(Frozen):
                 "took": took,
                 "vcenter_lost": None,
                 "lines": {},
-                "is_called": False,
+                # What follows from a change, such as a VM that loses its device, comes moments later.
+                "is_called": bool(noted),
             }
         )
         if not self.looks:

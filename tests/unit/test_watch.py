@@ -72,6 +72,9 @@ CASES = {
     "fell off though it is plugged in": (
         [state(stick(), **HAS), state(stick(), **HAS_NOT)], [(NewsKind.FELL_OFF, "0/1/3", "win-01")],
     ),
+    "a reading of the VM that is older than that of its host": (
+        [state(stick(), **HAS), state(**HAS)], [(NewsKind.UNPLUG, "0/1/3", ""), (NewsKind.FELL_OFF, "0/1/3", "win-01")],
+    ),
     "a VM that is powered off has lost nothing": (
         [state(stick(), **HAS), state(stick(), vms=(machine(power=Power.OFF, usb=(entry(),)),))], [],
     ),
@@ -283,6 +286,14 @@ def test_lines_of_a_log_call_for_a_look_and_are_shown_and_nothing_else() -> None
     assert told.words.count("usb ") == LINES
     assert max(map(len, told.facts["log"].split(" | "))) == LINE
     assert watch.with_reading(reading(), at, timedelta()).to_tell == ()
+
+
+def test_after_news_the_next_look_comes_soon() -> None:
+    """What follows from a change, such as a VM that gets or loses the device, comes moments later."""
+    watch = watching().with_reading(reading(stick()), WHEN, timedelta())
+
+    assert watch.is_due(WHEN + timedelta(seconds=1)) is True
+    assert watch.with_reading(reading(stick()), WHEN, timedelta()).is_due(WHEN + timedelta(seconds=1)) is False
 
 
 def test_a_slow_look_is_followed_by_a_longer_pause() -> None:
