@@ -50,7 +50,7 @@ class SmartcardDisable(Ask):
     method: Method = Field(
         default=Method.API,
         title="Method",
-        description="api: through vSphere; vmx: edit the VMX file over SSH, for hosts whose API can't be written to",
+        description="api: through vSphere; vmx: setting and pcscd over SSH (VMX file, init scripts), the rest as api",
     )
     force_off: bool = Field(
         default=False, title="Power off at once", description="Power the VM off without shutting its guest down"

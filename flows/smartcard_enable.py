@@ -4,8 +4,9 @@ ESXi keeps smart-card readers (CCID) for the login to the host itself. The VM is
 one, pcscd is stopped on the host and kept from starting at the next boot, the reader is added, and the VM is powered on
 again; then the reader is looked for in vCenter, on the host and in the guest itself.
 
-The method `vmx` is for hosts whose API can't be written to: the VM's configuration file is edited over SSH, and init
-scripts stop pcscd. Known limit: readers that are keyboards too need `usb.quirks` on VM and host, which is not set here.
+The method `vmx` is the article's alternative, for hosts without a vCenter: the VM's configuration file is edited over
+SSH, and init scripts stop pcscd. Power and devices go through the API all the same, so it must be one that can be
+written to. Known limit: readers that are keyboards too need `usb.quirks` on VM and host, which is not set here.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class SmartcardEnable(Ask):
     method: Method = Field(
         default=Method.API,
         title="Method",
-        description="api: through vSphere; vmx: edit the VMX file over SSH, for hosts whose API can't be written to",
+        description="api: through vSphere; vmx: setting and pcscd over SSH (VMX file, init scripts), the rest as api",
     )
     force_off: bool = Field(
         default=False, title="Power off at once", description="Power the VM off without shutting its guest down"

@@ -1,9 +1,9 @@
 """Stop and start pcscd, the daemon that keeps a host's smart-card readers for the login to the host itself.
 
 It is driven through vCenter's service system by default: that needs no shell, and vCenter's own log shows who did it.
-For hosts whose API can't be written to, its init script does the same. Either way it counts as stopped only when the
-other side agrees: the host's list of processes (the article's `ps | grep pcscd`) and the service system must both say
-so.
+Where services are not to be changed through the API, its init script does the same. Either way it counts as stopped
+only when the other side agrees: the host's list of processes (the article's `ps | grep pcscd`) and the service system
+must both say so.
 """
 
 from __future__ import annotations

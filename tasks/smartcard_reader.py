@@ -91,7 +91,7 @@ class VersionCovered(Check):
     code: ClassVar[str] = "SC-HOST-02"
     rule: ClassVar[str] = "The host runs ESXi 6.5 to 7.0, for which the vendor describes this procedure"
     source: ClassVar[str] = "KB 323394 (reference vSphere 3.6)"
-    hint: ClassVar[str] = "It is known to work elsewhere too, but nobody vouches for it: try it on a test VM first."
+    hint: ClassVar[str] = "The vendor's text says nothing of this version: try it on a test VM first."
     severity: ClassVar[Severity] = Severity.WARNING
 
     host: Host

@@ -1,6 +1,6 @@
 """Change one line of a VM's VMX file through a host's shell, so that at any moment one whole file is there.
 
-The article's alternative for hosts whose API can't be written to. The order: find the VM that has this file, see that
+The article's alternative to the setting in vCenter. The order: find the VM that has this file, see that
 it is off, read the file, put the new one beside it whole, keep a copy of the old one, and exchange them only if the
 file is still the one that was read and the VM still off, all in one command line; then have hostd read it (reference
 vSphere 6.1, no. 28: an edit that hostd does not know is lost).
