@@ -48,6 +48,8 @@ def test_goes_on_only_with_the_gates_own_decision(house: House) -> None:
     assert (refused.status_code, "approved the plan" in refused.text) == (403, True)
     wrong = house.decide("carol", change)
     assert (wrong.status_code, f"--gate {GATE}" in wrong.text) == (409, True)
+    unknown = house.decide("carol", change, gate="host-rebot")
+    assert (unknown.status_code, f"Its gates: plan, {GATE}" in unknown.text) == (400, True)
     house.decide("carol", change, gate=GATE).raise_for_status()
     ended = house.ends(change)
 
