@@ -24,7 +24,7 @@ class Set(Step):
     one, a setting that is not in effect is not done. `proof` says how it is known which function is meant.
     """
 
-    patience: ClassVar[timedelta] = timedelta(seconds=10)
+    patience: ClassVar[timedelta] = timedelta(seconds=3)
 
     host: HostId
     functions: tuple[PciId, ...]
@@ -133,9 +133,9 @@ class ApplyAgain(Remedy):
         """Look whether it is in effect now."""
         return _in_effect(systems, self.host, self.functions, wanted=self.enabled)
 
-    def undo(self) -> NoUndo:
-        """Leave it to the step that set it first."""
-        return NoUndo("the step that set it first takes it back", leaves=False)
+    def undo(self) -> Step:
+        """Set it back, as the step that set it first does."""
+        return Set(self.host, self.functions, enabled=not self.enabled, now=True)
 
 
 @dataclass(frozen=True)
