@@ -18,7 +18,7 @@ NEEDED = frozenset({"management", "storage"})
 
 @dataclass(frozen=True)
 class Set(Step):
-    """Enable or disable passthrough of functions of a host; all that share a bridge are named, for they go together.
+    """Enable or disable passthrough of a function of a host, and of all that share a bridge with it.
 
     `now` asks for it without a reboot. `reboot_follows` says that the plan reboots the host after this step: without
     one, a setting that is not in effect is not done. `proof` says how it is known which function is meant.
@@ -46,31 +46,30 @@ class Set(Step):
         if all(one.enabled is self.enabled and (self.reboot_follows or one.active is self.enabled) for one in mine):
             return Effect.nothing(f"{_words(mine)} of {host.name}: {state(mine)}", site)
         live = self.now and host.rebind is True
+        functions, functions_and_devices = _words(mine), f"{_words(mine)}{_together(mine)}{_plugged(host, mine)}"
         asides = {
             one.address: one.model_copy(
                 update={"enabled": self.enabled, "active": self.enabled if live else one.active}
             )
             for one in mine
         }
-        functions = tuple(asides.get(one.address, one) for one in host.pci)
         waits = any(one.enabled is not one.active for one in asides.values())
-        then = host.model_copy(update={"pci": functions, "reboot_required": waits or host.reboot_required})
+        then = host.model_copy(
+            update={
+                "pci": tuple(asides.get(one.address, one) for one in host.pci),
+                "reboot_required": waits or host.reboot_required,
+            }
+        )
         when = ", in effect after the reboot" if waits else ""
         return Effect(
             needed=True,
             before=f"{_words(mine)} of {host.name}: {state(mine)}" + (f" ({self.proof})" if self.proof else ""),
             after=f"set aside for VMs{when}" if self.enabled else f"the host's own again{when}",
             then=site.with_host(then),
-            impact=self._impact(host, mine),
+            impact=f"{host.name} loses {functions_and_devices}"
+            if self.enabled
+            else f"{host.name} gets back {functions}; no VM can have it any more",
         )
-
-    def _impact(self, host: Host, mine: list[PciFunction]) -> str:
-        if not self.enabled:
-            return f"{host.name} gets back {_words(mine)}; no VM can have it any more"
-        plugged = [one.words for function in mine for one in pci_controller.behind(host, function)]
-        lost = f", with what is plugged in there now or may be: {', '.join(dict.fromkeys(plugged))}" if plugged else ""
-        together = f" together, because they share {mine[0].acts_on}" if len(mine) > 1 else ""
-        return f"{host.name} loses {_words(mine)}{together}{lost}"
 
     def apply(self, systems: Systems) -> None:
         """Set it; what is set already is not sent."""
@@ -340,6 +339,16 @@ def _in_effect(systems: Systems, host: HostId, functions: tuple[PciId, ...], *, 
     there = len(mine) == len(functions) and all((one.enabled, one.active) == (wanted, wanted) for one in mine)
     words = f"{_words(mine) or 'none of the functions'} of {now.name}: {state(mine)}"
     return Confirmation(Saw.YES if there else Saw.NO, words, facts(now, mine))
+
+
+def _together(functions: list[PciFunction]) -> str:
+    return f" together, because they share {functions[0].acts_on}" if len(functions) > 1 else ""
+
+
+def _plugged(host: Host, functions: list[PciFunction]) -> str:
+    """Name what the host loses with the functions: the USB devices that are, or may be, on them."""
+    found = [one.words for function in functions for one in pci_controller.behind(host, function)]
+    return f", with what is plugged in there now or may be: {', '.join(dict.fromkeys(found))}" if found else ""
 
 
 def _words(functions: Iterable[PciId]) -> str:
