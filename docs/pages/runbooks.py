@@ -143,8 +143,10 @@ def _none(step: type[Step]) -> bool:
 
 
 def _time(seconds: float) -> str:
-    minutes, left = divmod(seconds, 60)
-    return f"{minutes:.0f} min" if minutes and not left else f"{seconds:.0f} s"
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _commands(runbook: Runbook[Any], example: Json | None) -> Iterator[str]:
