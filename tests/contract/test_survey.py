@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from passgate.engine.estate import Estate
+from passgate.engine.survey import Survey
 from passgate.errors import UnknownNameError, UnreachableError
 from passgate.model.census import Census, CensusRow, FindingCode, Kind, Use, take_census
 from passgate.settings.load import load_config
@@ -136,11 +137,14 @@ def test_a_session_that_is_lost_in_the_middle_is_made_anew(lab: Lab, estate: Est
 def test_a_vcenter_that_is_gone_is_not_asked_for_every_host(lab: Lab, estate: Estate) -> None:
     """Answers that never come end in rows, not in a timeout for each of thousands of hosts."""
     lab.control.fault("QueryConfigTarget", "Disconnect", times=99)
+    survey = Survey(estate.session, None, at_once=1)
 
-    found = census(estate)
+    reading = survey.read(shells=False)
 
-    assert (found.hosts, found.unread) == (3, 3)
-    assert all(row.findings[0].code is FindingCode.NOT_READ for row in found.rows)
+    survey.close()
+    reasons = [one.failed or "" for one in reading.readings]
+    assert ["list the USB devices of" in one for one in reasons] == [True, True, False]
+    assert reasons[-1] == "not asked: vCenter had stopped to answer"
 
 
 def test_shells_are_left_alone_where_nobody_asks_for_them(lab: Lab, estate: Estate) -> None:
