@@ -186,3 +186,23 @@ def test_another_device_at_the_path_of_a_vm_that_is_off_is_against_config(lab: L
 
     assert (row.ids, row.serial, row.use, row.user) == ("0781:5583", "X1", Use.RESERVED, "lic-01")
     assert [one.code for one in row.findings] == [FindingCode.ANOTHER_DEVICE]
+
+
+def test_pci_functions_are_told_by_the_states_of_their_passthrough(lab: Lab, estate: Estate) -> None:
+    """Not enabled, enabled but not in effect before a reboot, free, and named by a VM that is off."""
+    renesas = "0000:05:00.0"
+
+    def use() -> tuple[Use, str]:
+        rows = of(census(estate, "esx-02*", shells=False), ESX_02)
+        (row,) = [one for one in rows if one.kind is Kind.PCI and one.place == renesas]
+        return row.use, row.user
+
+    seen = [use()]
+    lab.control.passthrough(ESX_02, enable=[renesas])
+    seen.append(use())
+    lab.control.passthrough(ESX_02, enable=[renesas], live=True)
+    seen.append(use())
+    lab.control.function("win-02", renesas)
+    seen.append(use())
+
+    assert seen == [(Use.NOT_ENABLED, ""), (Use.NEEDS_REBOOT, ""), (Use.FREE, ""), (Use.RESERVED, "win-02")]
