@@ -130,7 +130,7 @@ class Reboot(Step):
     """
 
     gate: ClassVar[str] = "host-reboot"
-    attempts: ClassVar[int] = 3
+    attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(minutes=45)
     look_every: ClassVar[timedelta] = timedelta(seconds=5)
 
@@ -164,8 +164,9 @@ class Reboot(Step):
         """Name every VM that is on the host when the plan is made, and where it is meanwhile."""
         if not self.vms:
             return "no VM is on it"
-        where = [_meanwhile(site.vm(one.uuid), self.host) for one in self.vms]
-        return f"its VMs meanwhile: {', '.join(where)}"
+        mine = {one.ref for one in self.vms}
+        where = [_meanwhile(vm, self.host) for vm in site.vms if vm.ref in mine]
+        return f"its VMs meanwhile: {', '.join(sorted(where))}"
 
     def apply(self, systems: Systems) -> None:
         """Ask for the reboot, unless it has happened; a host that vCenter let go meanwhile is taken hold of again."""

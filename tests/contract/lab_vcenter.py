@@ -58,6 +58,8 @@ def running_lab(folder: Path, guest_run: Any = None) -> Iterator[Lab]:
     ca = make_ca(folder)
     pair = issue(ca, ["127.0.0.1", "localhost"])
     world = seeded_world(FAST)
+    for vm in world.vms:
+        vm.hot_add = vm.hot_remove = True  # what is refused while a VM runs is a matter of other tests
     users = {"admin": Account("secret"), "limited": Account("secret", "limited")}
     server = VCenterServer(world, users, guest_run, cert=pair.cert, key=pair.key)
     server.start()

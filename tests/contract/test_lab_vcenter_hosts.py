@@ -183,6 +183,20 @@ def test_a_forced_reboot_takes_running_vms_and_their_devices_down(lab: Lab) -> N
     assert within(lambda: lab.usb("win-01")[0].connected)
 
 
+def test_a_vm_with_fault_tolerance_says_which_of_the_two_it_is(lab: Lab) -> None:
+    """The primary names its secondary, the secondary its primary; both run protected."""
+    vm = lab.world.vm("win-01")
+    assert lab.vm("win-01").config.ftInfo is None
+    for role, number, kind in (
+        ("primary", 1, vim.vm.FaultTolerancePrimaryConfigInfo),
+        ("secondary", 2, vim.vm.FaultToleranceSecondaryConfigInfo),
+    ):
+        vm.fault_tolerance, vm.ft_role = True, role
+        told = lab.vm("win-01").config.ftInfo
+        assert (told.role, isinstance(told, kind)) == (number, True)
+        assert lab.vm("win-01").runtime.faultToleranceState == "running"
+
+
 def test_a_host_is_let_go_and_taken_again(lab: Lab) -> None:
     """A disconnected host works on; reconnecting a connected one is refused."""
     with pytest.raises(vim.fault.InvalidState):
