@@ -128,6 +128,7 @@ class Desk:
         may_vote(change.terms, people, actor.person, change.requester.person, gate, change.digest, so_far)
         if gate == PLAN and verdict is Verdict.APPROVE:
             may_approve_plan(change.terms, actor.person, change.digest, so_far)
+        at = self.runtime.clock()  # before it is settled, so that what still waits afterwards was decided in time
         change = settle(self.runtime, change)
         if _waits_at(change, gate):
             decision = Decision(
@@ -138,7 +139,7 @@ class Desk:
                 door=actor.door.value,
                 verdict=verdict,
                 reason=reason.strip(),
-                at=self.runtime.clock(),
+                at=at,
             )
             store.decide(decision, actor)
             change = settle(self.runtime, change)
