@@ -17,12 +17,14 @@ from passgate.connect.vsphere.hosts import HostsConnector
 from passgate.engine.carrying import Attempt
 from passgate.engine.ending import end, evidence_file
 from passgate.engine.runtime import Runtime
+from passgate.errors import PassgateError
 from passgate.model.change import Change, State
 from passgate.model.inventory import HostId, VmId
 from tests.contract.esxi_of_openssh import openssh, prepare, put_tools, showing
 from tests.contract.vsphere_places import Place, govmomi
 from tests.engine_room import approved, begun, engine_on, through_gate
 from tests.independent.guest_of_qemu import IDS, Guest, booted, lent, stick
+from tests.independent.parts import until
 
 pytestmark = pytest.mark.timeout(300)  # a guest without KVM boots in seconds, on a busy machine in minutes
 
@@ -56,18 +58,32 @@ class Site:
     async def carried_out(
         self, runbook: str, before: Mapping[str, Callable[[], object]] | None = None, **ask: Any
     ) -> Change:
-        """Take a change from the request to its end; `before` says what vSphere does meanwhile, by kind of step."""
+        """Take a change from the request to its end, done, with its evidence; `before` as in `ended`."""
+        change = await self.ended(runbook, before, **ask)
+        assert change.state is State.DONE, change.outcome
+        assert evidence_file(self.runtime.home, change.id).exists()
+        return change
+
+    async def ended(self, runbook: str, before: Mapping[str, Callable[[], object]] | None = None, **ask: Any) -> Change:
+        """Take a change to its end, and back where a step fails; `before` says what vSphere does before which steps."""
         ask = {name: value for name, value in {"vm": VM, **ask}.items() if value is not None}
         change = await approved(self.runtime, runbook, ask)
         carrying = await begun(self.runtime, change)
-        for planned in carrying.plan.steps:
-            (before or {}).get(planned.kind, lambda: None)()
-            await through_gate(self.runtime, carrying, planned)
-            await carrying.step(planned, Attempt())
-        ended = await end(self.runtime, change, None, carrying.tokens)
-        assert ended.state is State.DONE, ended.outcome
-        assert evidence_file(self.runtime.home, change.id).exists()
-        return ended
+        failed = None
+        try:
+            for planned in carrying.plan.steps:
+                (before or {}).get(planned.kind, lambda: None)()
+                await through_gate(self.runtime, carrying, planned)
+                await carrying.step(planned, Attempt())
+        except PassgateError as error:
+            failed = error.message
+            await carrying.take_back()
+        return await end(self.runtime, change, failed, carrying.tokens)
+
+    def unplugged(self) -> None:
+        """Take the stick out of the guest, which must have let go of it."""
+        assert [one.in_use for one in self.guest.usb(IN_GUEST)] == [""]
+        self.guest.clear()
 
     def last(self, change: Change) -> str:
         """Return what the journal says of a change's last step."""
@@ -181,3 +197,26 @@ async def test_a_whole_controller_is_set_aside_and_given_to_a_vm(site: Site) -> 
     vm = site.place.read(vms=(VM,)).vm(VM)
     assert (vm.pci, vm.memory_locked, vm.power) == ((), before.memory_locked, "on")
     assert site.sees() == []
+
+
+async def test_a_mounted_stick_is_released_in_the_guest_before_it_is_taken(site: Site) -> None:
+    """What was written is on the stick, the guest has it no more, and a program that holds it stops the change."""
+    await attached(site)
+    [disk] = until(lambda: site.guest.usb(IN_GUEST)[0].disks or None, "the disk of the stick")
+    site.guest.sh(f"mkdosfs /dev/{disk.name}1 && mount -t vfat /dev/{disk.name}1 /mnt && echo precious >/mnt/data")
+    holding = site.guest.start("exec 3</mnt/data; while ! [ -e /tmp/enough ]; do sleep 0.1; done")
+    try:
+        refused = await site.ended("usb-detach", device=IDS)
+        assert refused.state is State.UNDONE
+        assert "/mnt is busy" in refused.outcome
+        assert len(site.place.read(vms=(VM,)).vm(VM).usb) == 1
+        assert site.guest.usb(IN_GUEST)[0].in_use == "/mnt"
+    finally:
+        site.guest.sh("touch /tmp/enough")
+        until(holding, "the program to let go")
+
+    await site.carried_out("usb-detach", {"usb.RemoveDevice": site.unplugged}, device=IDS)
+
+    assert site.place.read(vms=(VM,)).vm(VM).usb == ()
+    assert site.sees() == []
+    assert b"precious" in site.image.read_bytes()
