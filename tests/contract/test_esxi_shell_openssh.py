@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +15,8 @@ from passgate.connect.esxi_shell import EsxiShell, ShellAccess
 from passgate.errors import LoginError, RefusedError, TrustError, UnreachableError
 from passgate.lab.esxi import new_private_key
 from passgate.model.inventory import Arbitrator
-from tests.contract.esxi_of_openssh import HOST, openssh, prepare, public
+from tests.contract.esxi_of_openssh import HOST, openssh, prepare, public, put_tools
+from tests.independent.parts import missing
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +92,37 @@ def test_a_command_that_hangs_is_given_up(access: ShellAccess, folder: Path) -> 
 
     assert hasty.arbitrator(HOST) in {Arbitrator.RUNNING, Arbitrator.STOPPED}
     hasty.close()
+
+
+DAEMON = """\
+here="$(dirname "$0")"
+case "$1" in
+start) "$here/../daemons/{name}" </dev/null >/dev/null 2>&1 & echo $! >"$here/{name}.pid";;
+stop) kill "$(cat "$here/{name}.pid")" && rm "$here/{name}.pid";;
+esac
+"""
+"""An init script; the daemon is a process of its own that goes on when the shell has ended."""
+
+
+def test_a_daemon_is_seen_stopped_and_kept_from_starting(shell: EsxiShell, folder: Path) -> None:
+    """What the list of processes says is the machine's own word; a stop that fails tells status and words."""
+    if shutil.which("busybox") is None:
+        missing("There is no busybox here", "install Debian's busybox or busybox-static")
+    name = f"pcscd-{os.getpid()}"  # other suites may run beside this one
+    daemon = folder / "daemons" / name
+    daemon.parent.mkdir()
+    daemon.write_text("#!/bin/sh\nwhile :; do sleep 1; done\n", encoding="utf-8")
+    daemon.chmod(0o755)
+    chkconfig = '[ "$2" = --list ] && echo "$1 on" || echo "$1 $2" >"$(dirname "$0")/policy"\n'
+    put_tools(folder, {name: DAEMON.format(name=name), "ps": "exec busybox ps\n", "chkconfig": chkconfig})
+    assert shell.process_runs(HOST, name) is False
+
+    shell.start_service(HOST, name)
+    assert shell.process_runs(HOST, name) is True
+
+    shell.stop_service(HOST, name)
+    assert shell.process_runs(HOST, name) is False
+    shell.set_service_policy(HOST, name, "off")
+    assert (folder / "tools/policy").read_text(encoding="utf-8") == f"{name} off\n"
+    with pytest.raises(RefusedError, match=r"ended with status \d+ and said: .*No such file"):
+        shell.stop_service(HOST, name)
