@@ -12,9 +12,12 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 from tests.house import House, running_house
 
+SHARED = {"house: House": "house", "linux: Guest": "guest"}
+"""Fixture of the whole test run, as tests ask for it -> the process that all files with such tests run in."""
+
 
 class ByHouse(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
-    """Run each file in one process, and all files that use the house in the same one.
+    """Run each file in one process, and all files that use the house, or the guest under QEMU, in the same one.
 
     The house is a Prefect server and a service, and labs are shared by the tests of a file. xdist's own groups would
     say it by a mark, but 3.8 writes them where pytest 9.2 does not look any more: every process had a house.
@@ -22,13 +25,14 @@ class ByHouse(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "house" if uses_house(self.config.rootpath / file) else file
+        return shared_by(self.config.rootpath / file) or file
 
 
 @cache
-def uses_house(file: Path) -> bool:
-    """Say whether tests in that file ask for the house."""
-    return "house: House" in file.read_text(encoding="utf-8")
+def shared_by(file: Path) -> str | None:
+    """Return the process that tests in that file share with those of other files, if they do."""
+    text = file.read_text(encoding="utf-8")
+    return next((process for asked, process in SHARED.items() if asked in text), None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -17,7 +17,7 @@ from passgate.connect.guest.reading import pci_of_linux
 from passgate.connect.guest.releasing import Answer, release_of_linux, take_back_of_linux
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import GuestFamily, HostId, VmId
-from tests.independent.guest_of_qemu import IDS, Guest, booted, stick
+from tests.independent.guest_of_qemu import IDS, Guest, stick
 from tests.independent.parts import until
 
 pytestmark = pytest.mark.timeout(300)  # a guest without KVM boots in seconds, on a busy machine in minutes
@@ -30,21 +30,14 @@ DELAY = "/sys/module/usb_storage/parameters/delay_use"
 VM = VmId(ref="vm-1", name="lnx-qemu", uuid="", host=HostId(ref="host-1", name="qemu", uuid=""))
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    """Boot the guest once for this file."""
-    with booted(tmp_path_factory.mktemp("guest")) as guest:
-        yield guest
-
-
 @pytest.fixture
-def guest(running: Guest) -> Iterator[Guest]:
+def guest(linux: Guest) -> Iterator[Guest]:
     """Lend the guest with nothing plugged in and nothing mounted."""
-    running.sh(f"echo 0 >{DELAY}")
-    yield running
-    running.clear()
-    running.sh("umount /mnt 2>/dev/null; umount /mnt 2>/dev/null; true")
-    seen(running, lambda found: not found)
+    linux.sh(f"echo 0 >{DELAY}")
+    yield linux
+    linux.clear()
+    linux.sh("umount /mnt 2>/dev/null; umount /mnt 2>/dev/null; true")
+    seen(linux, lambda found: not found)
 
 
 def seen(guest: Guest, wanted: Callable[[tuple[GuestUsb, ...]], bool]) -> tuple[GuestUsb, ...]:

@@ -23,7 +23,7 @@ from passgate.model.inventory import HostId, VmId
 from tests.contract.esxi_of_openssh import openssh, prepare, put_tools, showing
 from tests.contract.vsphere_places import Place, govmomi
 from tests.engine_room import approved, begun, engine_on, through_gate
-from tests.independent.guest_of_qemu import IDS, Guest, booted, lent, stick
+from tests.independent.guest_of_qemu import IDS, Guest, lent, stick
 from tests.independent.parts import until
 
 pytestmark = pytest.mark.timeout(300)  # a guest without KVM boots in seconds, on a busy machine in minutes
@@ -90,27 +90,20 @@ class Site:
         return str(self.runtime.store.journal(change.id)[-1])
 
 
-@pytest.fixture(scope="module")
-def booted_guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    """Boot the guest once for this file."""
-    with booted(tmp_path_factory.mktemp("guest")) as guest:
-        yield guest
-
-
 @pytest.fixture
-def site(booted_guest: Guest, tmp_path: Path) -> Iterator[Site]:
+def site(linux: Guest, tmp_path: Path) -> Iterator[Site]:
     """Start the parts around the guest, which has no stick yet."""
     (shell := tmp_path / "esxi").mkdir()
     prepare(shell, STICK)
     with (
-        lent(booted_guest, tmp_path / "guest") as socket,
+        lent(linux, tmp_path / "guest") as socket,
         govmomi(tmp_path, socket) as place,
         openssh(shell, *HOSTS) as access,
         engine_on(place, tmp_path / "home", access, LOGIN) as runtime,
     ):
-        yield Site(booted_guest, place, runtime, shell, stick(tmp_path / "image"))
-    booted_guest.clear()
-    assert booted_guest.sh("ls /tmp/passgate* 2>/dev/null || true") == ""
+        yield Site(linux, place, runtime, shell, stick(tmp_path / "image"))
+    linux.clear()
+    assert linux.sh("ls /tmp/passgate* 2>/dev/null || true") == ""
 
 
 async def attached(site: Site, *, vmotion: bool = False) -> Change:

@@ -88,8 +88,9 @@ func (p *processes) StartProgramInGuest(req *types.StartProgramInGuest) soap.Has
 	}
 	pid, spec := p.guest.next(), req.Spec.GetGuestProgramSpec()
 	exit := fmt.Sprintf("/tmp/.exit%d", pid)
-	script := fmt.Sprintf("(sh -c %s; echo $? >%s.part; mv %s.part %s) </dev/null >/dev/null 2>&1 &",
-		quoted(spec.ProgramPath+" "+spec.Arguments), exit, exit, exit)
+	// The guest outlives this simulator, and with it what an earlier process of this number left.
+	script := fmt.Sprintf("rm -f %s; (sh -c %s; echo $? >%s.part; mv %s.part %s) </dev/null >/dev/null 2>&1 &",
+		exit, quoted(spec.ProgramPath+" "+spec.Arguments), exit, exit, exit)
 	if _, _, err := p.guest.run(script); err != nil {
 		return &methods.StartProgramInGuestBody{Fault_: simulator.Fault(err.Error(), new(types.GuestOperationsUnavailable))}
 	}
