@@ -85,10 +85,10 @@ class _Function:
     def _statement(self, statement: ast.stmt, when: str) -> Iterator[Item]:
         match statement:
             case ast.If(test, body, orelse):
-                yield from self._block(body, when or self._when(test))
-                yield from self._block(orelse, when or self._when(ast.UnaryOp(ast.Not(), test)))
+                yield from self._block(body, _both(when, self._when(test)))
+                yield from self._block(orelse, _both(when, self._when(ast.UnaryOp(ast.Not(), test))))
             case ast.For() | ast.While():
-                yield from self._block(statement.body, when or self._repeated(statement))
+                yield from self._block(statement.body, _both(when, self._repeated(statement)))
             case ast.With(body=body):
                 yield from self._block(body, when)
             case ast.Match(cases=cases):
@@ -124,8 +124,8 @@ class _Function:
     def _yielded(self, value: ast.expr, when: str, *, many: bool) -> Iterator[Item]:
         match value:
             case ast.IfExp(test, body, orelse):
-                yield from self._yielded(body, when or self._when(test), many=many)
-                yield from self._yielded(orelse, when or self._when(ast.UnaryOp(ast.Not(), test)), many=many)
+                yield from self._yielded(body, _both(when, self._when(test)), many=many)
+                yield from self._yielded(orelse, _both(when, self._when(ast.UnaryOp(ast.Not(), test))), many=many)
             case ast.GeneratorExp(elt=each) | ast.ListComp(elt=each):
                 yield from self._yielded(each, when or EACH, many=False)
             case ast.Tuple(elts=all_) | ast.List(elts=all_) | ast.BoolOp(values=all_):
@@ -148,7 +148,7 @@ class _Function:
             given = {one.arg or "": self._flags.get(ast.unparse(one.value), "") for one in call.keywords}
             flags = {name: flag for name, flag in given.items() if flag}
             for item in _Function(meant, flags, depth=self._depth + 1).items():
-                yield Item(item.kind, when or item.when)
+                yield Item(item.kind, _both(when, item.when))
         elif callable(meant):
             made = get_type_hints(meant).get("return")
             kinds = [one for one in (made, *get_args(made)) if isinstance(one, type) and issubclass(one, Step | Check)]
@@ -167,6 +167,11 @@ class _Function:
                 return getattr(owner, name, None) if isinstance(owner, ModuleType | type) else None
             case _:
                 return None
+
+
+def _both(outer: str, inner: str) -> str:
+    """Return when something is yielded that stands in two branches: an option says more than that it depends."""
+    return inner if not outer or (outer in {SOMETIMES, EACH} and inner.startswith("only with")) else outer
 
 
 def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:

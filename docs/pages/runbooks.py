@@ -114,7 +114,8 @@ def _steps(runbook: Runbook[Any]) -> Iterator[str]:
         when = f" *{item.when[0].upper()}{item.when[1:]}.*" if item.when else ""
         does, _, more = first_line(step).partition(". ")
         yield f"{number}. **{does.rstrip('.')}.**{more and ' ' + more} `{step.kind()}`{when}"
-        yield from (f"   - {line}" for line in _facts(step))
+        indent = " " * len(f"{number}. ")
+        yield from (f"{indent}- {line}" for line in _facts(step))
 
 
 def _facts(step: type[Step]) -> Iterator[str]:
@@ -134,8 +135,8 @@ def _facts(step: type[Step]) -> Iterator[str]:
         yield "Looks only" + (", in the guest itself: that is the guest's proof." if step.in_guest else ".")
     if step.temporary:
         yield "Temporary: given back on every end of the change."
-    tries = f"up to {step.attempts} tries" if step.attempts > 1 else "one try"
-    yield f"Patience: {tries}, each waits up to {_time(step.patience.total_seconds())} for the effect to be seen."
+    tries = f"up to {step.attempts} tries, each waits" if step.attempts > 1 else "one try, which waits"
+    yield f"Patience: {tries} up to {_time(step.patience.total_seconds())} for the effect to be seen."
 
 
 def _none(step: type[Step]) -> bool:
