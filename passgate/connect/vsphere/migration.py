@@ -7,14 +7,11 @@ from typing import Any
 from pyVmomi import vim
 
 from passgate.connect.vsphere.acting import Acting
+from passgate.connect.vsphere.checking import obstacles
 from passgate.connect.vsphere.parsing import ref_of
 from passgate.connect.vsphere.reading import Row, props_of, query, retrieve
-from passgate.connect.vsphere.waiting import wait_until
-from passgate.errors import RefusedError, UnconfirmedError, UnsupportedError
+from passgate.errors import RefusedError
 from passgate.model.inventory import HostId, VmId
-
-CHECKED = 120.0
-"""Seconds within which vCenter must have checked a migration."""
 
 
 class Migrating(Acting):
@@ -43,33 +40,7 @@ class Migrating(Acting):
         doing = f"check whether {vm.name} can move to {to.name}"
         machine = self._session.object(vim.VirtualMachine, vm.ref)
         host = self._session.object(vim.HostSystem, to.ref)
-        try:
-            task = self._session.read(doing, vm.name, lambda content: _started(content, machine, host))
-        except UnsupportedError:
-            return None
-        if task is None:
-            return None
-        return self._found(task, doing, vm)
-
-    def _found(self, task: Any, doing: str, vm: VmId) -> tuple[str, ...] | None:
-        ref = str(ref_of(task))
-
-        def settled(seen: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-            known = seen.get(ref, {})
-            return known if known.get("info.state") in {"success", "error"} else None
-
-        watched = {task: ("info.state", "info.error", "info.result")}
-        end = wait_until(self._session, watched, settled, CHECKED, doing=doing, subject=vm.name)
-        if end is None:
-            raise UnconfirmedError(
-                f"Could not {doing}: vCenter did not answer within {CHECKED:.0f} s.",
-                hint="Look at the task in vCenter, then try again.",
-                subject=vm.name,
-            )
-        if end.get("info.error") is not None:
-            return None
-        results = end.get("info.result") or ()
-        return tuple(_words(fault) for result in results for fault in result.error or ())
+        return obstacles(self._session, lambda content: _started(content, machine, host), doing=doing, subject=vm.name)
 
     def _place(self, vm: VmId) -> str | None:
         spec = query.FilterSpec(
@@ -101,8 +72,3 @@ class Migrating(Acting):
 def _started(content: Any, machine: Any, host: Any) -> Any:
     checker = content.vmProvisioningChecker
     return checker.CheckMigrate_Task(vm=machine, host=host) if checker is not None else None
-
-
-def _words(fault: Any) -> str:
-    name = type(fault).__name__.rpartition(".")[2]
-    return f"{(fault.msg or name).strip().rstrip('.')} ({name})"

@@ -10,19 +10,16 @@ from pyVmomi import vim
 
 from passgate.connect.vsphere import specs
 from passgate.connect.vsphere.acting import Acting
-from passgate.connect.vsphere.parsing import ref_of
+from passgate.connect.vsphere.checking import obstacles
 from passgate.connect.vsphere.passthrough import REBIND_SINCE, Target, read_passthrough, read_targets, system_of
 from passgate.connect.vsphere.reading import read_vm
-from passgate.connect.vsphere.waiting import wait_until
-from passgate.errors import RefusedError, UnconfirmedError, UnsupportedError
+from passgate.errors import RefusedError, UnsupportedError
 from passgate.model.inventory import Host, HostId, PciId, Vm, VmId
 
 DRY_RUN_SINCE = (6, 7)
 """First API version that can check a reconfiguration or a power-on without doing it (reference vSphere 0.1)."""
 LOCK_SINCE = (5, 0)
 """First API version with the memory reservation that follows the VM's memory."""
-CHECKED = 120.0
-"""Seconds within which vCenter must have checked a change."""
 
 
 class SettingPassthrough(Acting):
@@ -155,31 +152,7 @@ class PassingThrough(Acting):
             checker = content.vmCompatibilityChecker
             return start(checker) if checker is not None else None
 
-        try:
-            task = self._session.read(doing, vm.name, started)
-        except UnsupportedError:
-            return None
-        return self._found(task, doing, vm) if task is not None else None
-
-    def _found(self, task: Any, doing: str, vm: VmId) -> tuple[str, ...] | None:
-        """Return what stands in the result of a check, whose task succeeds with errors inside."""
-        ref = str(ref_of(task))
-
-        def settled(seen: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-            known = seen.get(ref, {})
-            return known if known.get("info.state") in {"success", "error"} else None
-
-        watched = {task: ("info.state", "info.error", "info.result")}
-        end = wait_until(self._session, watched, settled, CHECKED, doing=doing, subject=vm.name)
-        if end is None:
-            raise UnconfirmedError(
-                f"Could not {doing}: vCenter did not answer within {CHECKED:.0f} s.",
-                hint="Look at the task in vCenter, then try again.",
-                subject=vm.name,
-            )
-        if end.get("info.error") is not None:
-            return None
-        return tuple(_words(fault) for result in end.get("info.result") or () for fault in result.error or ())
+        return obstacles(self._session, started, doing=doing, subject=vm.name)
 
     def _change(self, action: str, vm: Vm | VmId, doing: str, spec: Any) -> None:
         target = self._session.object(vim.VirtualMachine, vm.ref)
@@ -187,8 +160,3 @@ class PassingThrough(Acting):
             action, f"vm:{vm.ref}", target, lambda one: one.ReconfigVM_Task(spec), doing=doing, subject=vm.name
         )
         self._await(task, vm=target, doing=doing, subject=vm.name)
-
-
-def _words(fault: Any) -> str:
-    name = type(fault).__name__.rpartition(".")[2]
-    return f"{(fault.msg or name).strip().rstrip('.')} ({name})"
