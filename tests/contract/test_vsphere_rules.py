@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar
 
 import pytest
 from pyVmomi import vim
 
 from passgate.connect.vsphere.parsing import LIGHT_VM, VITAL, VITAL_IF_SET
 from passgate.connect.vsphere.reading import PRIVILEGES, WALK, props_of, query, retrieve
-from passgate.engine.ports import Guest, Hosts, HostShell
 from passgate.engine.steps import Step, Systems
 from passgate.errors import BusyError, ConflictError, RefusedError, UnconfirmedError, UnreachableError, WorldError
 from passgate.lab.hardware import Fault
@@ -152,7 +152,9 @@ class TestUnreadable:
         path, make = self.STEPS[question]
         step = make(*place.read(vms=("lic-01",), usb=True).vm_and_host("lic-01"))
         world.vm("lic-01").unreadable[path] = fault
-        systems = Systems(place.connector(), cast("Hosts", None), cast("HostShell", None), cast("Guest", None))
+        nobody: Any = None  # no other system may be asked
+        others = {one.name: nobody for one in fields(Systems) if one.name not in {"vsphere", "tell"}}
+        systems = Systems(vsphere=place.connector(), **others)
         with pytest.raises(error, match=f"read {path} of lic-01") as caught:
             step.confirm(systems)
         assert ("privilegeId=System.Read" in caught.value.message) is (fault == "NoPermission")
