@@ -198,6 +198,26 @@ class HostHasMemory(Check):
 
 
 @dataclass(frozen=True)
+class PciComesHot(Check):
+    """Demand a VM that is made ready for a PCI function while it runs, which is set only while it is off."""
+
+    code: ClassVar[str] = "HW-PCI-01"
+    rule: ClassVar[str] = (
+        "PCI hot plug (fixedPassthruHotPlugEnabled) is on for the VM, and all of its memory is reserved"
+    )
+    source: ClassVar[str] = "vendor documentation (reference vSphere 2.4); vSphere 8.0 U1 and later"
+    hint: ClassVar[str] = "Attach the function with the VM off (pci-attach), or enable PCI hot plug while it is off."
+
+    vm: Vm
+
+    def look(self, site: Inventory) -> tuple[bool, str]:
+        """Look at the VM's switch and at its reservation."""
+        hot, locked = self.vm.pci_hot_add, self.vm.memory_locked
+        said = f"PCI hot plug is {'on' if hot else 'off'}, {'all' if locked else 'not all'} of its memory is reserved"
+        return hot and locked, f"{self.vm.name}: {said}"
+
+
+@dataclass(frozen=True)
 class UsbComesAndGoes(Check):
     """Demand that the locally backed devices can be removed before, and added after, while the VM runs."""
 

@@ -71,8 +71,8 @@ Json = dict[str, Any]
 START_TIME = 10.0
 VM_FIELDS = frozenset({
     "annotation", "blind", "connection", "cpu_hot_add", "fault_tolerance", "ft_role", "hardware_version", "hot_add",
-    "hot_remove", "local_datastore", "memory_hot_add", "memory_locked", "memory_mb", "memory_reservation_mb", "power",
-    "question", "template", "tools_installed",
+    "hot_remove", "local_datastore", "memory_hot_add", "memory_locked", "memory_mb", "memory_reservation_mb",
+    "pci_hot_plug", "power", "question", "template", "tools_installed",
 })  # fmt: skip
 HOST_FIELDS = frozenset({
     "answers_902", "connection", "dpm", "maintenance", "memory_mb", "name", "reboot_required", "version",

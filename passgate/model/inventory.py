@@ -204,6 +204,7 @@ class Vm(VmId):
     memory_locked: bool = False
     cpu_hot_add: bool = False
     memory_hot_add: bool = False
+    pci_hot_add: bool = False
     snapshots: tuple[Snapshot, ...] = ()
     schedules: tuple[Schedule, ...] | None = None
     pci: tuple[VmPci, ...] = ()

@@ -104,6 +104,19 @@ def test_gives_a_vm_cpus_and_memory_around_its_mounted_stick(house: House) -> No
     assert "counts 4 CPUs and 8192 MiB" in str(house.store.events(change=ended.id))
 
 
+def test_gives_a_running_vm_a_pci_function_around_its_dongle(house: House) -> None:
+    """The dongle, which hot add would cut off, is removed before and connected after; the guest shows the function."""
+    house.lab.control.passthrough("esx-02.lab.example", enable=["0000:05:00.0"], live=True)
+    house.lab.control.set_vm("lic-01", pci_hot_plug=True, memory_locked=True)
+    lose_answers(house, ReconfigVM_Task=3)
+    ended = carried_out(house, "hardware-hot-add", vm="lic-01", device=None, function="1912:0015")
+    assert ended.state is State.DONE, ended.outcome
+    vm = house.lab.control.vm("lic-01")
+    assert (vm["power"], [one["connected"] for one in vm["usb"]]) == ("poweredOn", [True])
+    assert sent(house) == Counter({"ReconfigVM_Task": 3})
+    assert "1912:0015" in ended.outcome
+
+
 def test_attaches_to_a_running_vm_whose_guest_sees_it_at_once(house: House) -> None:
     """No power-off: the device is added, and the remedies are not called for."""
     lose_answers(house, ReconfigVM_Task=1)

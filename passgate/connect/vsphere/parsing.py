@@ -85,6 +85,8 @@ DETAILED_VM = (
     "guest.guestOperationsReady",
     "guest.guestFamily",
 )
+PCI_HOT_ADD, PCI_HOT_ADD_SINCE = "config.fixedPassthruHotPlugEnabled", (8, 0, 1)
+"""Whether PCI functions may be added while the VM runs; an older server refuses to read what it does not know."""
 VITAL = ("runtime.powerState", "runtime.connectionState", "config.hardware.device")
 """What a change of a VM is judged by, before and after: a reading of that VM without one of these is none."""
 VITAL_IF_SET = ("runtime.faultToleranceState",)
@@ -235,6 +237,7 @@ def vm_from(ref: str, props: Props, host: HostId, options: UsbOptions | None = N
         memory_locked=bool(props.get("config.memoryReservationLockedToMax")),
         cpu_hot_add=bool(props.get("config.cpuHotAddEnabled")),
         memory_hot_add=bool(props.get("config.memoryHotAddEnabled")),
+        pci_hot_add=bool(props.get(PCI_HOT_ADD)),
         snapshots=tuple(snapshots(getattr(props.get("snapshot"), "rootSnapshotList", None) or ())),
         pci=tuple(vm_pci(one) for one in devices if isinstance(one, device.VirtualPCIPassthrough)),
         extra={

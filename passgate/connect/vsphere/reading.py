@@ -15,6 +15,8 @@ from passgate.connect.vsphere.parsing import (
     DETAILED_VM,
     LIGHT_HOST,
     LIGHT_VM,
+    PCI_HOT_ADD,
+    PCI_HOT_ADD_SINCE,
     VITAL,
     VITAL_IF_SET,
     Props,
@@ -172,7 +174,7 @@ def in_depth(session: Session, vms: Iterable[str], hosts: Iterable[str], cluster
     spec = query.FilterSpec(
         objectSet=[query.ObjectSpec(obj=one, skip=False) for one in objects],
         propSet=[
-            props_of(vim.VirtualMachine, DETAILED_VM),
+            props_of(vim.VirtualMachine, _of_vms(session)),
             props_of(vim.HostSystem, DETAILED_HOST),
             props_of(vim.ClusterComputeResource, ("configurationEx",)),
         ],
@@ -271,6 +273,11 @@ def browser_of(session: Session, host: HostId) -> Any:
             )
         session.remembered[key] = found[0]
     return session.remembered[key]
+
+
+def _of_vms(session: Session) -> tuple[str, ...]:
+    """Return the properties that are read of a VM in depth, as far as the server knows them."""
+    return (*DETAILED_VM, PCI_HOT_ADD) if session.negotiated >= PCI_HOT_ADD_SINCE else DETAILED_VM
 
 
 def read_usb(session: Session, host: HostId) -> tuple[HostUsbDevice, ...]:
