@@ -33,8 +33,9 @@ def test_each_runbook_has_its_form(slug: str, house: House, deployments: dict[st
     assert form["properties"].keys() == runbook.ask.model_fields.keys()
     for name, field in form["properties"].items():
         assert {key: value for key, value in field.items() if key != "position"} == schema["properties"][name]
-        assert field["title"], name
-        assert field["description"], name
+        meant = {**form["definitions"].get(field.get("$ref", "").rpartition("/")[2], {}), **field}
+        assert meant["title"], name
+        assert meant["description"], name
     assert form["required"] == schema.get("required", [])
     assert form["definitions"] == schema.get("$defs", {})
     shown = sorted(form["properties"], key=lambda name: form["properties"][name]["position"])
