@@ -117,6 +117,8 @@ class LabHost:
     dpm: bool | None = None
     """Override of the cluster's power management for this host; None: no override."""
     recent_tasks: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Property path -> fault that vCenter answers in its place, as `LabVm.unreadable`; its managers' properties too."""
     log: KernelLog = field(default_factory=KernelLog)
 
     @property

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from passgate.connect.vsphere import Scope, VSphereConnector, read_inventory
 from passgate.connect.vsphere.hosts import HostsConnector
 from passgate.connect.vsphere.passthrough import with_passthrough
-from passgate.errors import NotAuthorizedError, RefusedError, UnsupportedError
+from passgate.engine.steps import Saw, Systems
+from passgate.errors import NotAuthorizedError, RefusedError, UnreachableError, UnsupportedError
 from passgate.lab.snapshots import Schedule
 from passgate.lab.world import World
 from passgate.model.inventory import Host, HostId, Inventory, PciFunction, VmId
 from passgate.model.pci import MEMORY_BEFORE, PciSelector
+from tasks import passthrough, pci
 from tests.contract.vsphere_places import PLACES, Place, lab
 
 CARD, CONTROLLER = "0000:05:00.0", "0000:00:14.0"
@@ -55,6 +59,13 @@ def card_of(place: Place) -> PciFunction:
 def hosts_of(place: Place) -> HostsConnector:
     """Return a connector to hosts with authority for everything."""
     return HostsConnector(place.session(), lambda *one: place.asked.append(one))
+
+
+def systems_of(place: Place) -> Systems:
+    """Return systems that reach vCenter alone."""
+    nobody: Any = None  # no other system may be asked
+    others = {one.name: nobody for one in fields(Systems) if one.name not in {"vsphere", "hosts", "tell"}}
+    return Systems(vsphere=place.connector(), hosts=hosts_of(place), **others)
 
 
 def vm_of(place: Place, name: str = "win-02") -> VmId:
@@ -193,6 +204,54 @@ class TestOnTheLab:
         session = place.session()
         session.content.about.apiVersion = "6.5"
         assert VSphereConnector(session).obstacles_to_power_on(vm) is None
+
+    @pytest.mark.parametrize(
+        ("path", "fault", "error"),
+        [
+            ("hardware.pciDevice", "NoPermission", RefusedError),
+            ("hardware.pciDevice", "", UnreachableError),
+            ("pciPassthruInfo", "NoPermission", RefusedError),
+            ("pciPassthruInfo", "", UnreachableError),
+            ("config.network.pnic", "NoPermission", RefusedError),
+            ("config.storageDevice.hostBusAdapter", "SystemError", UnreachableError),
+        ],
+    )
+    def test_what_is_not_told_is_never_taken_for_a_fact(
+        self, place: Place, world: World, path: str, fault: str, error: type[Exception]
+    ) -> None:
+        """A host that does not tell its functions, their states or what it lives on is an error, not an empty host."""
+        card = card_of(place)
+        world.host("esx-02.lab.example").unreadable[path] = fault
+        with pytest.raises(error, match=f"read {path} of esx-02"):
+            site_of(place, "win-02")
+        with pytest.raises(error, match=f"read {path} of esx-02"):
+            hosts_of(place).set_passthrough(card.host, [card], enabled=False, now=False)
+        with pytest.raises(error, match=f"read {path} of esx-02"):
+            passthrough.ShowsActive(card.host, (card,), active=False).confirm(systems_of(place))
+
+    def test_a_setting_that_waits_for_a_reboot_is_not_done_without_one(self, place: Place) -> None:
+        """The step says yes only where its plan reboots the host; without that it names what is missing."""
+        card, systems = card_of(place), systems_of(place)
+        hosts_of(place).set_passthrough(card.host, [card], enabled=True, now=False)
+        alone = passthrough.Set(card.host, (card,), enabled=True).confirm(systems)
+        assert (alone.saw, "only when esx-02.lab.example is rebooted" in alone.words) == (Saw.NO, True)
+        assert passthrough.Set(card.host, (card,), enabled=True, reboot_follows=True).confirm(systems).saw is Saw.YES
+        gone = card.model_copy(update={"device": 0x14})
+        assert passthrough.Set(card.host, (gone,), enabled=True, reboot_follows=True).confirm(systems).saw is Saw.NO
+
+    def test_the_question_before_power_on_has_three_answers(self, place: Place, world: World) -> None:
+        """Nothing against it; what is; and, of a vCenter that can't check, that nothing was checked."""
+        in_effect(world)
+        vm = vm_of(place)
+        place.connector().add_pci_function(vm, card_of(place), former="0")
+        assert pci.WouldPowerOn(vm).confirm(systems_of(place)).saw is Saw.YES
+        world.host("esx-02.lab.example").passthrough.system_id = "installed anew"
+        said = pci.WouldPowerOn(vm).confirm(systems_of(place))
+        assert (said.saw, "systemId does not match" in said.words) == (Saw.NO, True)
+        session = place.session()
+        session.content.about.apiVersion = "6.5"
+        said = pci.WouldPowerOn(vm).confirm(replace(systems_of(place), vsphere=VSphereConnector(session)))
+        assert (said.saw, said.words.startswith("not checked")) == (Saw.YES, True)
 
     def test_a_host_of_another_name_is_no_host(self, place: Place) -> None:
         """A host that is gone from vCenter is an error, and no host without functions."""

@@ -12,11 +12,22 @@ from typing import Any
 
 from pyVmomi import vim
 
+from passgate.connect.vsphere.faults import of_fault
 from passgate.connect.vsphere.functions import pci_functions
 from passgate.connect.vsphere.parsing import Props, ref_of, spelled
-from passgate.connect.vsphere.reading import Row, Scope, browser_of, props_of, query, read_one_host, retrieve, steps
+from passgate.connect.vsphere.reading import (
+    Row,
+    Rows,
+    Scope,
+    browser_of,
+    props_of,
+    query,
+    read_one_host,
+    retrieve,
+    steps,
+)
 from passgate.connect.vsphere.session import Session
-from passgate.errors import InputError, RefusedError, UnsupportedError
+from passgate.errors import InputError, RefusedError, UnreachableError, UnsupportedError
 from passgate.model.inventory import Host, HostId, Inventory, PciFunction, Schedule
 from passgate.model.pci import pci_address
 
@@ -35,6 +46,10 @@ PCI_HOST = (
     "config.network.portgroup",
     "config.storageDevice.hostBusAdapter",
 )
+PCI_VITAL = ("hardware.pciDevice", "configManager.pciPassthruSystem")
+"""What passthrough is judged by, before and after: a reading of a host without one of these is none."""
+PCI_VITAL_IF_SET = tuple(path for path in PCI_HOST if path.startswith("config."))
+"""The same, of what the host itself needs: only a server that says why it does not tell has something to tell."""
 REBIND = "capability.deviceRebindWithoutRebootSupported"
 MANAGEMENT, NETWORK, STORAGE = "management", "network", "storage"
 SHORT = re.compile(r"^[0-9a-fA-F]{1,2}:[0-9a-fA-F]{1,2}\.[0-7]$")
@@ -101,16 +116,15 @@ def _with_functions(session: Session, hosts: list[Host]) -> list[Host]:
         reportMissingObjectsInResults=True,
     )
     rows = retrieve(session, spec, doing="read the PCI functions", subject=session.address)
-    systems = {
-        ref: str(ref_of(row["configManager.pciPassthruSystem"]))
-        for ref, row in rows.items()
-        if "configManager.pciPassthruSystem" in row
-    }
+    for host in hosts:
+        _demand(host, rows.get(host.ref, Row()), PCI_VITAL, PCI_VITAL_IF_SET)
+    systems = {host.ref: str(ref_of(rows[host.ref]["configManager.pciPassthruSystem"])) for host in hosts}
     infos = _read_infos(session, systems.values())
     found = []
     for host in hosts:
-        row = rows.get(host.ref, Row())
-        functions = functions_from(host.id, row, infos.get(systems.get(host.ref, ""), ()))
+        row, states = rows[host.ref], infos.get(systems[host.ref], Row())
+        _demand(host, states, ("pciPassthruInfo",), ())
+        functions = functions_from(host.id, row, states["pciPassthruInfo"])
         targets = read_targets(session, host) if any(one.active for one in functions) else {}
         found.append(
             host.model_copy(
@@ -124,18 +138,30 @@ def _with_functions(session: Session, hosts: list[Host]) -> list[Host]:
     return found
 
 
-def _read_infos(session: Session, systems: Iterable[str]) -> dict[str, Any]:
-    """Return passthrough system id -> its HostPciPassthruInfo, in one round trip."""
+def _demand(host: Host, row: Row, vital: Iterable[str], if_set: Iterable[str]) -> None:
+    """Raise unless everything was read that says what is set, and what must never be: silence is no fact."""
+    unread = [path for path in vital if path not in row] + [path for path in if_set if path in row.faults]
+    if not unread:
+        return
+    path, fault = unread[0], row.faults.get(unread[0])
+    if isinstance(fault, vim.fault.NoPermission):
+        raise of_fault(fault, f"read {path} of {host.name}", host.name) from fault
+    raise UnreachableError(
+        f"Could not read {path} of {host.name}: vCenter left it out of its answer.",
+        hint="Look in vCenter whether the host is connected, then try again.",
+        subject=host.name,
+    ) from fault
+
+
+def _read_infos(session: Session, systems: Iterable[str]) -> Rows:
+    """Return passthrough system id -> its properties, in one round trip."""
     objects = [session.object(vim.host.PciPassthruSystem, one) for one in systems]
-    if not objects:
-        return {}
     spec = query.FilterSpec(
         objectSet=[query.ObjectSpec(obj=one, skip=False) for one in objects],
         propSet=[props_of(vim.host.PciPassthruSystem, ("pciPassthruInfo",))],
         reportMissingObjectsInResults=True,
     )
-    rows = retrieve(session, spec, doing="read the states of PCI passthrough", subject=session.address)
-    return {ref: row.get("pciPassthruInfo", ()) for ref, row in rows.items()}
+    return retrieve(session, spec, doing="read the states of PCI passthrough", subject=session.address)
 
 
 def functions_from(host: HostId, props: Props, infos: Iterable[Any]) -> tuple[PciFunction, ...]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -34,6 +35,11 @@ class Host(Entity):
     def name(self) -> str:
         """Return the name."""
         return self.host.name
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Return what a test wants not to be read."""
+        return self.host.unreadable
 
     @property
     def _number(self) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -35,6 +36,11 @@ class PassthruSystem(Served):
     def label(self) -> str:
         """Return the host's name."""
         return self.host.name
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Return what a test wants not to be read."""
+        return self.host.unreadable
 
     @property
     def pciPassthruInfo(self) -> Any:
