@@ -18,7 +18,7 @@ from passgate.engine.carrying import Attempt
 from passgate.engine.ending import end, evidence_file
 from passgate.engine.runtime import Runtime
 from passgate.errors import PassgateError
-from passgate.model.change import Change, State
+from passgate.model.change import Change, State, StepState
 from passgate.model.inventory import HostId, VmId
 from tests.contract.esxi_of_openssh import openssh, prepare, put_tools, showing
 from tests.contract.vsphere_places import Place, govmomi
@@ -106,29 +106,42 @@ def site(linux: Guest, tmp_path: Path) -> Iterator[Site]:
     assert linux.sh("ls /tmp/passgate* 2>/dev/null || true") == ""
 
 
-async def attached(site: Site, *, vmotion: bool = False) -> Change:
-    """Attach the stick; it is in the guest when vCenter has powered the VM on with it, and not before."""
+async def attached(site: Site, *, comes: str = "guest.SeesUsb", **ask: Any) -> Change:
+    """Attach the stick; it comes into the guest before steps of that kind, and not before."""
 
-    def powered_on() -> None:
+    def connected() -> None:
         assert site.sees() == []
         site.guest.plug_stick(site.image, SERIAL)
 
-    return await site.carried_out(
-        "usb-attach", {"guest.SeesUsb": powered_on}, device=f"serial:{SERIAL}", force_off=True, vmotion=vmotion
-    )
+    return await site.carried_out("usb-attach", {comes: connected}, device=f"serial:{SERIAL}", **ask)
 
 
 async def test_a_stick_is_attached(site: Site) -> None:
     """The stopped arbitrator is started over SSH, once; the proof is what the guest itself says of ids and serial."""
-    change = await attached(site)
+    change = await attached(site, force_off=True)
 
     assert f"sees QEMU USB HARDDRIVE ({IDS}, serial {SERIAL})" in site.last(change)
     assert len((site.shell / "tools/started").read_text(encoding="utf-8").splitlines()) == 1
 
 
+@pytest.mark.parametrize("comes", ["usb.AddOnceMore", "guest.Reboot"], ids=["at once", "at the second time"])
+async def test_a_stick_is_attached_to_a_running_vm(site: Site, comes: str) -> None:
+    """Where the guest does not see it at first it is added once more, and only there; the guest is not restarted."""
+    before = site.place.read(vms=(VM,)).vm(VM)
+
+    change = await attached(site, comes=comes)
+
+    done = {entry.kind: entry.state for entry in site.runtime.store.journal(change.id)}
+    assert done["usb.AddOnceMore"] is (StepState.NOT_NEEDED if comes == "usb.AddOnceMore" else StepState.DONE)
+    assert done["guest.Reboot"] is StepState.NOT_NEEDED
+    assert "power.Off" not in done
+    vm = site.place.read(vms=(VM,)).vm(VM)
+    assert (vm.power, len(vm.usb)) == (before.power, 1)
+
+
 async def test_a_vm_moves_with_its_stick_and_comes_home(site: Site) -> None:
     """It runs on the other host with the entry as it was, sees the stick there, and is brought back."""
-    await attached(site, vmotion=True)
+    await attached(site, vmotion=True, force_off=True)
     home = site.place.read(vms=(VM,)).vm(VM).host
 
     away = await site.carried_out("usb-migrate", to="DC0_C0_H1" if home.name != "DC0_C0_H1" else "DC0_C0_H2")
@@ -194,7 +207,7 @@ async def test_a_whole_controller_is_set_aside_and_given_to_a_vm(site: Site) -> 
 
 async def test_a_mounted_stick_is_released_in_the_guest_before_it_is_taken(site: Site) -> None:
     """What was written is on the stick, the guest has it no more, and a program that holds it stops the change."""
-    await attached(site)
+    await attached(site, force_off=True)
     [disk] = until(lambda: site.guest.usb(IN_GUEST)[0].disks or None, "the disk of the stick")
     site.guest.sh(f"mkdosfs /dev/{disk.name}1 && mount -t vfat /dev/{disk.name}1 /mnt && echo precious >/mnt/data")
     holding = site.guest.start("exec 3</mnt/data; while ! [ -e /tmp/enough ]; do sleep 0.1; done")
