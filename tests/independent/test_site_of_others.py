@@ -34,6 +34,13 @@ VM = "DC0_C0_RP0_VM0"
 STICK = showing(IDS, SERIAL, "QEMU QEMU USB HARDDRIVE")
 READER = showing("08e6:4433", "R1", "QEMU QEMU USB CCID", "11 Chip/SmartCard")
 """What the hosts' tools show."""
+PROCESSES = """\
+cat <<'END'
+WID      CID      World Name            Command
+2098183  2098183  pcscd                 /usr/sbin/pcscd
+END
+"""
+"""What `ps` says on a host where the daemon runs: the simulator's services and the shell do not know of each other."""
 CONTROLLER = "0000:41:00.0"
 """A USB controller of each host, of the kind that QEMU has too."""
 LOGIN = ("root", "guest")
@@ -158,7 +165,7 @@ async def test_a_vm_moves_with_its_stick_and_comes_home(site: Site) -> None:
 
 
 async def test_a_smart_card_reader_is_let_in(site: Site) -> None:
-    """The daemon that holds readers is stopped over the wire, the VM may have one, and the guest sees it."""
+    """The daemon that holds readers is stopped over the wire, the VM may have one, the guest sees it; and back."""
     put_tools(site.shell, READER)
     hosts = HostsConnector(site.place.session(), lambda *_: None)
     home = site.place.read(vms=(VM,)).vm(VM).host
@@ -177,6 +184,17 @@ async def test_a_smart_card_reader_is_let_in(site: Site) -> None:
     assert (daemon.running, daemon.policy) == (False, "off")
     assert site.place.read(vms=(VM,)).vm(VM).extra["usb.generic.allowCCID"] == "TRUE"
     assert "08e6:4433" in site.last(change)
+
+    def started() -> None:
+        put_tools(site.shell, {"ps": PROCESSES})
+
+    before = {"usb.RemoveDevice": site.guest.clear, "pcscd.Start": started}
+    await site.carried_out("smartcard-disable", before, device="08e6:4433")
+
+    assert site.place.read(vms=(VM,)).vm(VM).usb == ()
+    daemon = hosts.host(home).service("pcscd")
+    assert daemon is not None
+    assert (daemon.running, daemon.policy) == (True, "on")
 
 
 async def test_a_whole_controller_is_set_aside_and_given_to_a_vm(site: Site) -> None:
@@ -226,3 +244,19 @@ async def test_a_mounted_stick_is_released_in_the_guest_before_it_is_taken(site:
     assert site.place.read(vms=(VM,)).vm(VM).usb == ()
     assert site.sees() == []
     assert b"precious" in site.image.read_bytes()
+
+
+async def test_a_stick_goes_from_one_vm_to_another(site: Site) -> None:
+    """It is let go of, taken, seen free, and seen again in the guest of the VM that gets it."""
+    first, second = "DC0_H0_VM0", "DC0_H0_VM1"
+    await attached(site, vm=first, force_off=True)
+
+    def connected() -> None:
+        site.guest.plug_stick(site.image, SERIAL)
+
+    await site.carried_out(
+        "usb-move", {"usb.RemoveDevice": site.unplugged, "usb.AddOnceMore": connected}, vm=first, to=second, device=IDS
+    )
+
+    found = site.place.read(vms=(first, second))
+    assert [len(found.vm(name).usb) for name in (first, second)] == [0, 1]
