@@ -48,8 +48,16 @@ def test_plans_what_the_scenario_says(lab: Lab, estate: Estate, scenario: dict[s
     for said, part in zip(plan.impact, wanted, strict=True):
         assert part in said
     assert [one for one in lab.control.mutations() if "InGuest" not in one["method"]] == []
+    names_all(plan)
     if scenario is example_of(slug_of(scenario)):
         is_shown(plan)
+
+
+def names_all(plan: Plan) -> None:
+    """Demand that the runbook's page, which is read from its source, leaves out no step and no check of the plan."""
+    page = (ROOT / f"docs/reference/runbooks/{plan.runbook}.md").read_text("utf-8")
+    assert [step.kind for step in plan.steps if f" `{step.kind}`" not in page] == []
+    assert [check.code for check in plan.checks if f"- [{check.code}](" not in page] == []
 
 
 def is_shown(plan: Plan) -> None:
