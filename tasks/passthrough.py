@@ -99,7 +99,7 @@ class ApplyAgain(Remedy):
     (reference vSphere 2.6).
     """
 
-    patience: ClassVar[timedelta] = timedelta(seconds=10)
+    patience: ClassVar[timedelta] = timedelta(seconds=4)
     attempts: ClassVar[int] = 2
 
     host: HostId
