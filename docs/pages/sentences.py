@@ -115,8 +115,8 @@ class _Method:
                 return [text for one in assigned for text in self.texts(one, depth + 1)]
             case ast.Name(id=name) if isinstance(text := self._method.__globals__.get(name), str):
                 return [text]
-            case ast.Attribute(value=ast.Name(), attr=_) if isinstance(text := self.meant(value), str):
-                return [text]
+            case ast.Attribute(value=ast.Name(), attr=_) if isinstance(constant := self.meant(value), str):
+                return [constant]
             case _:
                 return [_italic(value)]
 
