@@ -24,11 +24,11 @@ def missing(what: str, how: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def until(look: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
-    """Return what `look` finds, once it is something; the test fails after that many seconds."""
+def until(look: Callable[[], T | None], what: str, seconds: float = 30.0, pause: float = 0.05) -> T:
+    """Return what `look` finds, once it is something, looking at each pause; the test fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while (found := look()) is None:
         if time.monotonic() > deadline:
             pytest.fail(f"Waited {seconds:.0f} s in vain for {what}.")
-        time.sleep(0.05)
+        time.sleep(pause)
     return found

@@ -42,7 +42,9 @@ def guest(linux: Guest) -> Iterator[Guest]:
 
 def seen(guest: Guest, wanted: Callable[[tuple[GuestUsb, ...]], bool]) -> tuple[GuestUsb, ...]:
     """Return what the guest sees, once it is as wanted: kernels take their time to find a disk."""
-    return until(lambda: found if wanted(found := guest.usb(VM)) else None, "the guest to see what was plugged in")
+    return until(
+        lambda: found if wanted(found := guest.usb(VM)) else None, "the guest to see what was plugged in", pause=0.2
+    )
 
 
 def with_disk(found: tuple[GuestUsb, ...]) -> bool:
@@ -124,14 +126,14 @@ def test_each_answer_is_whole_while_devices_come_and_go(guest: Guest, tmp_path: 
     """Asked at any moment of a plugging, the guest shows the stick as it is or not at all."""
     answers = []
     guest.sh(f"echo 1 >{DELAY}")
-    for turn in range(3):
+    for turn in range(2):
         name = guest.plug_stick(stick(tmp_path / f"image{turn}"), f"T{turn}")
         answers += [guest.usb(VM) for _ in range(3)]
         guest.pull(name)
         answers += [guest.usb(VM)]
         seen(guest, lambda found: not found)
     assert {one.vid_pid for found in answers for one in found} <= {IDS}
-    assert {one.serial for found in answers for one in found} <= {"T0", "T1", "T2"}
+    assert {one.serial for found in answers for one in found} <= {"T0", "T1"}
     assert {len(found) for found in answers} == {0, 1}
 
 
