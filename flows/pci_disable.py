@@ -1,8 +1,8 @@
 """Give a PCI function that was set aside for virtual machines back to its host.
 
 The mirror image of pci-enable: no VM, on or off, may have the function in its configuration. Where the host can rebind
-a device without a reboot, that is all. Where it can't, the host is emptied, put into maintenance mode and rebooted
-behind a gate of its own, passthrough is seen gone after it, and host and VMs are given back as they were. Every
+a device without a reboot, that is all. Where it can't, a gate of its own follows; behind it the host is emptied, put
+into maintenance mode and rebooted, passthrough is seen gone, and host and VMs are given back as they were. Every
 function that comes back along, because it shares a bridge, is named.
 
 Known limits: VMs that are registered on other hosts are not looked at; one that names this function can't be powered on
@@ -49,9 +49,9 @@ def pci_disable(ask: PciDisable, site: Inventory) -> Steps:
         yield passthrough.NothingElseWaits(home, functions)
         yield from evacuation.requirements(home, shut_down=ask.shut_down)
 
-        yield from evacuation.clear(home, site, shut_down=ask.shut_down)
     yield passthrough.Set(home, functions, enabled=False, now=live, reboot_follows=reboots)
     if reboots:
+        yield from evacuation.clear(home, site, shut_down=ask.shut_down)
         yield evacuation.reboot(home, site)
         if live:
             yield passthrough.ApplyAgain(home, functions, enabled=False)

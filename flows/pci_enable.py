@@ -3,8 +3,8 @@
 The function is named, or the USB device whose controller is meant: then the device's bus is looked up, and it must be
 proven which controller the bus belongs to. Every function that goes along, because it shares a bridge, is named. Where
 the host can rebind a device without a reboot, that is all, and passthrough is seen in effect at once. Where it can't,
-the host is emptied, put into maintenance mode and rebooted behind a gate of its own, passthrough is seen in effect
-after it, and host and VMs are given back as they were. Some hosts (ESXi 7) forget it at the reboot: then it is set once
+a gate of its own follows; behind it the host is emptied, put into maintenance mode and rebooted, passthrough is seen in
+effect, and host and VMs are given back as they were. Some hosts (ESXi 7) forget it at the reboot: then it is set once
 more.
 
 Known limits: the controller of ESXi's boot device, the host's only USB controller while anything is plugged in, the
@@ -72,9 +72,9 @@ def pci_enable(ask: PciEnable, site: Inventory) -> Steps:
         yield passthrough.NothingElseWaits(home, functions)
         yield from evacuation.requirements(home, shut_down=ask.shut_down)
 
-        yield from evacuation.clear(home, site, shut_down=ask.shut_down)
     yield passthrough.Set(home, functions, enabled=True, now=live, reboot_follows=reboots, proof=place.proof)
     if reboots:
+        yield from evacuation.clear(home, site, shut_down=ask.shut_down)
         yield evacuation.reboot(home, site)
         if live:
             yield passthrough.ApplyAgain(home, functions, enabled=True)

@@ -3,8 +3,8 @@
 A runbook that reboots a host yields, in this order,
 
     yield from evacuation.requirements(host, shut_down=ask.shut_down)
+    ...                                       # what takes effect at the reboot
     yield from evacuation.clear(host, site, shut_down=ask.shut_down)
-    ...                                       # what has to be done in maintenance mode
     yield evacuation.reboot(host, site)
     yield from evacuation.refill(host, site, shut_down=ask.shut_down)
 
@@ -23,7 +23,7 @@ from passgate.engine.steps import Check, NoUndo, Severity, Step
 from passgate.errors import CheckFailedError
 from passgate.model.inventory import Arbitrator, Host, HostId, Inventory, Power, Vm
 from tasks import access, arbitrator, maintenance, power, usb, vmotion
-from tasks.host import CanReboot, Reboot, Serves
+from tasks.host import CanReboot, Ready, Reboot, Serves
 
 ARTICLE_PCI = "article, limits of PCI passthrough: such a VM can't be moved with vMotion"
 ARTICLE_USB = "article, limits of vMotion with USB; vendor documentation (reference vSphere 4)"
@@ -281,7 +281,8 @@ def requirements(host: Host, *, shut_down: bool) -> Iterator[Check]:
 
 
 def clear(host: Host, site: Inventory, *, shut_down: bool) -> Iterator[Step]:
-    """Yield the steps that empty the host and put it into maintenance mode."""
+    """Yield the steps that empty the host and put it into maintenance mode, behind the gate of the reboot."""
+    yield Ready(host)
     places = destinations(host, site)
     for vm in movers(host, site):
         if vm.ref in places:

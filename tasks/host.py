@@ -14,6 +14,8 @@ HA_WELL = frozenset({"connectedToMaster", "master"})
 """States of an HA agent that does its work (vSphere's own words)."""
 BOOTED_WITH = frozenset({"on", "automatic"})
 """Policies of services that start with their host."""
+REBOOT_GATE = "host-reboot"
+"""The second gate that a reboot of a host is behind, where policy has terms for it."""
 FASTER_THAN_USB_3 = frozenset({"superSpeedPlus", "superSpeed20Gbps"})
 
 
@@ -121,6 +123,42 @@ class CanReboot(Check):
 
 
 @dataclass(frozen=True)
+class Ready(Step):
+    """Wait at the gate before a host is emptied for a reboot, then see that it is still there. Only reads.
+
+    The gate is here and not only at the reboot itself: while people decide, the VMs run on where they are.
+    """
+
+    mutates: ClassVar[bool] = False
+    attempts: ClassVar[int] = 2
+    gate: ClassVar[str] = REBOOT_GATE
+
+    host: HostId
+
+    @property
+    def title(self) -> str:
+        """Say what is looked for."""
+        return f"See {self.host.name} ready to be emptied and rebooted"
+
+    def effect(self, site: Inventory) -> Effect:
+        """Look always."""
+        return Effect(needed=True, before="not looked at yet", after=f"{self.host.name} is connected", then=site)
+
+    def apply(self, systems: Systems) -> None:
+        """Do nothing: this step only looks."""
+
+    def confirm(self, systems: Systems) -> Confirmation:
+        """Read the host anew."""
+        now = systems.hosts.host(self.host)
+        saw = Saw.YES if now.connection == "connected" else Saw.NO
+        return Confirmation(saw, f"{now.name} is {now.connection}", {"connection": now.connection})
+
+    def undo(self) -> NoUndo:
+        """Leave nothing behind: looking changes nothing."""
+        return NoUndo("it only looks")
+
+
+@dataclass(frozen=True)
 class Reboot(Step):
     """Reboot a host that is in maintenance mode. Never forced: with a running VM the host refuses.
 
@@ -129,7 +167,7 @@ class Reboot(Step):
     (reference vSphere 2.6), and it is the same after a crash of ours.
     """
 
-    gate: ClassVar[str] = "host-reboot"
+    gate: ClassVar[str] = REBOOT_GATE
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(minutes=45)
     look_every: ClassVar[timedelta] = timedelta(seconds=5)

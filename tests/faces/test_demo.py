@@ -93,7 +93,7 @@ def test_the_second_story_reboots_a_host_behind_a_gate_of_its_own(tmp_path: Path
     plan = chapter(told.told, "Alice asks for the whole USB controller")
     for line in ("Move lnx-01 to esx-01.lab.example", "Shut down the guest of lic-01", "at the gate host-reboot"):
         assert line in plan
-    assert "approved by carol (slack)" in chapter(told.told, "What comes of it, up to the reboot")
+    assert "approved by carol (slack)" in chapter(told.told, "What comes of it, up to the gate")
     reboot = chapter(told.told, "The reboot, and everything given back")
     assert "the gate host-reboot is passed: approved by bob" in reboot
     for line in ("esx-02.lab.example was booted at", "in effect", "open to VMs", "Move lnx-01 back", "Power on lic-01"):

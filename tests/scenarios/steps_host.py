@@ -66,6 +66,7 @@ SCENARIOS = (
     Scenario("out of maintenance mode", "lnx-02", lambda one: maintenance.Exit(one.host), first=[enter]),
     Scenario("in maintenance mode", "lnx-02", lambda one: evacuation.reboot(one.host, one.site), first=[enter],
              of=host.Reboot),
+    Scenario("before it is emptied", "lnx-02", lambda one: host.Ready(one.host)),
     Scenario("connected and open", "lnx-01", lambda one: host.Serves(one.host, ha=True)),
     Scenario("in maintenance mode as before", "lnx-02", lambda one: host.Serves(one.host, ha=False, maintenance=True),
              first=[enter]),

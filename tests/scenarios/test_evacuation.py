@@ -47,6 +47,7 @@ def test_a_running_vm_moves_aside_and_back_and_one_that_is_off_stays() -> None:
     estate = site(others=[machine("old-01", 9, power=Power.OFF, **FREE)])
     assert unmet(estate) == []
     assert titles(estate) == [
+        "See esx-01.lab.example ready to be emptied and rebooted",
         "Move win-01 to esx-02.lab.example",
         "Put esx-01.lab.example into maintenance mode",
         "Reboot esx-01.lab.example",
@@ -62,7 +63,8 @@ def test_a_host_without_a_vcenter_moves_nothing() -> None:
     estate = site().model_copy(update={"standalone": True})
     assert unmet(estate) == ["ACC-01"]
     assert unmet(estate, shut_down=True) == []
-    assert titles(estate, shut_down=True)[:2] == [
+    assert titles(estate, shut_down=True)[:3] == [
+        "See esx-01.lab.example ready to be emptied and rebooted",
         "Shut down the guest of win-01",
         "Put esx-01.lab.example into maintenance mode",
     ]
@@ -78,6 +80,7 @@ def test_a_vm_that_is_tied_to_the_host_is_shut_down_only_where_that_is_allowed()
     assert unmet(estate) == ["EVAC-02"]
     assert unmet(estate, shut_down=True) == []
     assert titles(estate, shut_down=True) == [
+        "See esx-01.lab.example ready to be emptied and rebooted",
         "Move lnx-01 to esx-02.lab.example",
         "Shut down the guest of win-01",
         "Put esx-01.lab.example into maintenance mode",
@@ -94,7 +97,11 @@ def test_a_vm_that_is_tied_to_the_host_is_shut_down_only_where_that_is_allowed()
 def test_a_host_in_maintenance_mode_stays_in_it() -> None:
     """What was in maintenance mode before is not taken out of it; an arbitrator that was stopped is not started."""
     estate = site({"power": Power.OFF}, {"maintenance": True, "arbitrator": Arbitrator.STOPPED})
-    assert titles(estate) == ["Reboot esx-01.lab.example", "See esx-01.lab.example at work again"]
+    assert titles(estate) == [
+        "See esx-01.lab.example ready to be emptied and rebooted",
+        "Reboot esx-01.lab.example",
+        "See esx-01.lab.example at work again",
+    ]
 
 
 def test_whatever_is_temporary_has_its_end_in_the_plan() -> None:

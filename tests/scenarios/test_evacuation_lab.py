@@ -93,7 +93,7 @@ def test_whatever_was_begun_is_given_back_by_the_undos_alone(stage: Stage) -> No
     for step in steps:
         stage.done(step)
     assert world(stage) != before
-    for step in reversed(steps):
+    for step in reversed([one for one in steps if one.mutates]):
         back = step.undo()
         assert isinstance(back, Step)
         stage.done(back)

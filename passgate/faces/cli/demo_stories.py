@@ -89,13 +89,13 @@ STORIES = {
                         "Somebody else decides on the plan",
                         "The plan names each VM on the host: lnx-01 can move, lic-01 can't, as its dongle is in this "
                         "host.\nAlice can't approve her own change; Bob and Carol can.",
-                        then="What comes of it, up to the reboot",
+                        then="What comes of it, up to the gate",
                     ),
                     Decision(
-                        "Right before the reboot, a third person decides",
-                        "The host is empty, and the change waits at its second gate; no process waits. Policy wants "
-                        "other eyes here:\nwho approved the plan does not count. If nobody decides, all of it is taken "
-                        "back.",
+                        "Before the host is emptied and rebooted, a third person decides",
+                        "The controller is set aside, which takes effect only at a reboot. Now the change waits at its "
+                        "second gate,\nand all VMs run on; no process waits. Policy wants other eyes here: who "
+                        "approved the plan does not count.\nIf nobody decides, the setting is taken back.",
                         gate="host-reboot",
                         then="The reboot, and everything given back",
                     ),
