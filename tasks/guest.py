@@ -81,6 +81,7 @@ class Release(Step):
     """
 
     patience: ClassVar[timedelta] = timedelta(seconds=30)
+    aspect: ClassVar[str] = "usb"
 
     vm: VmId
     device: UsbId
@@ -113,7 +114,10 @@ class Release(Step):
         systems.guest.release(self.vm, self.device)
 
     def confirm(self, systems: Systems) -> Confirmation:
-        """Ask the guest anew."""
+        """Ask the guest anew; a VM that is off, or does not have the device, uses nothing of it."""
+        vm = systems.vsphere.vm(self.vm)
+        if vm.power is not Power.ON or vm.usb_entry(self.device) is None:
+            return Confirmation(Saw.YES, f"{vm.name} is {vm.power}, and uses nothing of {self.device.words}")
         seen = systems.guest.usb(self.vm)
         where = ", ".join(one.in_use for one in of_device(seen, self.device) if one.in_use)
         facts = {"guest_usb": [one.model_dump(mode="json") for one in seen]}
@@ -131,6 +135,7 @@ class TakeBack(Step):
     """Bring the disks of a device back into use in the guest, as the reading `was` shows them."""
 
     patience: ClassVar[timedelta] = timedelta(seconds=30)
+    aspect: ClassVar[str] = "usb"
 
     vm: VmId
     device: UsbId

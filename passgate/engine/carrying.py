@@ -135,13 +135,13 @@ class Carrying:
         return StepState.FAILED if planned.index in self.sent or not planned.mutates else StepState.REFUSED
 
     async def lost(self) -> str | None:
-        """Look anew at the last effect of each kind, before going on after an interruption; say which is gone.
+        """Look anew at the last effect on each aspect, before going on after an interruption; say which is gone.
 
         What was approved is what runs: a VM that was powered off as planned and that somebody powered on meanwhile is
         not the VM that the next step was approved for. Raises WorldError when it can't be looked at now.
         """
         begun = {
-            planned.kind.partition(".")[0]: planned
+            self.step_of(planned).aspect or planned.kind.partition(".")[0]: planned
             for planned in self.plan.steps
             if planned.mutates and self._entry(planned.index).state in {StepState.DONE, StepState.INTENT}
         }

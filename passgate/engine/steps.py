@@ -199,6 +199,9 @@ class Step(ABC):
     """Whether `confirm` looks into the guest itself: what it sees is the guest's proof, and told as such."""
     gate: ClassVar[str] = ""
     temporary: ClassVar[bool] = False
+    aspect: ClassVar[str] = ""
+    """What of the world the step sets, by default what its module is about. Of the steps of one aspect only the last
+    one's effect has to hold: after an interruption it is looked at anew before the change goes on."""
 
     @classmethod
     def kind(cls) -> str:
