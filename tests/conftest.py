@@ -1,4 +1,4 @@
-"""Share what is dear: one house for all tests that need Passgate whole."""
+"""Share what is dear: a house, for all tests of a process that need Passgate whole."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 from tests.house import House, running_house
 
-SHARED = {"house: House": "house", "linux: Guest": "guest"}
+SHARED = {"linux: Guest": "guest"}
 """Fixture of the whole test run, as tests ask for it -> the process that all files with such tests run in."""
 
 
-class ByHouse(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
-    """Run each file in one process, and all files that use the house, or the guest under QEMU, in the same one.
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
+    """Run each file in one process, because its tests share labs, and all files that use the guest under QEMU in one.
 
-    The house is a Prefect server and a service, and labs are shared by the tests of a file. xdist's own groups would
-    say it by a mark, but 3.8 writes them where pytest 9.2 does not look any more: every process had a house.
+    A house is a Prefect server and a service; each process that gets a file with tests for it starts one, once. With
+    one house for all, its tests alone took longer than all others together (measured: 12 of 15 minutes).
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -36,14 +36,14 @@ def shared_by(file: Path) -> str | None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHouse | None:
-    """Share the tests out by house and file where `--dist loadgroup` was asked for."""
-    return ByHouse(config, log) if config.getvalue("dist") == "loadgroup" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile | None:
+    """Share the tests out by file where `--dist loadgroup` was asked for."""
+    return ByFile(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
 def whole_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Run one Passgate for the whole test run."""
+    """Run one Passgate for all tests of this process."""
     with running_house(tmp_path_factory.mktemp("house")) as house:
         yield house
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from passgate.connect.esxi_shell import EsxiShell, ShellAccess
+from passgate.connect.esxi_shell.wire import Wire
 from passgate.errors import NotAuthorizedError, RefusedError, UnreachableError
 from passgate.lab.esxi import EXEC, EsxiShells
 from passgate.lab.hardware import Fault
@@ -239,3 +240,11 @@ def test_a_file_that_arrives_in_part_is_not_put_in_place(lab: LabPlace) -> None:
     assert lab.content() == before
     assert lab.beside() == {}
     shell.close()
+
+
+def test_a_command_that_does_not_read_its_input_tells_its_status(place: Place) -> None:
+    """Such an end is no broken connection: that would be tried again, and its reason be lost."""
+    wire = Wire(place.access, place.vm.host.name)
+    for _ in range(3):
+        assert wire.run("false", stdin=b"x" * 4_000_000).status == 1
+    wire.close()

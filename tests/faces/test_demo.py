@@ -83,7 +83,7 @@ def test_the_second_story_reboots_a_host_behind_a_gate_of_its_own(tmp_path: Path
     approve(tmp_path, "U0CAROL")
     told.until_told("waits at the gate host-reboot")
     assert "Reboot esx-02.lab.example ..." not in told.told
-    told.until_told("before the reboot, a third person decides")
+    told.until_told("a third person decides")
     approve(tmp_path, "U0BOB")
     told.until_told("The plan says aloud what win-02 loses by it")
     approve(tmp_path, "U0BOB")

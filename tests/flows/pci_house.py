@@ -36,6 +36,9 @@ def reserve_and_give(house: House, *, vm: str = "lic-01", on: bool = True) -> No
     house.lab.control.set_vm(vm, power="poweredOff")
     house.lab.control.function(vm, CARD, **{"passgate.pci.memoryBefore": "512"})
     house.lab.control.set_vm(vm, power="poweredOn" if on else "poweredOff")
+    if on:
+        # How it is shut down follows from its Tools: a plan made while it boots would be void a second later.
+        until(lambda: bool(house.lab.control.vm(vm)["tools_running"]), f"the guest of {vm} has booted")
 
 
 def set_aside(house: House) -> None:

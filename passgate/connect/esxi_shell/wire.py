@@ -131,8 +131,13 @@ class Wire:
         channel.settimeout(self._seconds)
         channel.exec_command(line)
         if stdin is not None:
-            channel.sendall(stdin)
-            channel.shutdown_write()
+            try:
+                channel.sendall(stdin)
+                channel.shutdown_write()
+            except TimeoutError:
+                raise
+            except OSError:
+                LOG.debug("%s: a command ended without reading its input; its status tells why", self._host)
         streams = []
         for receive in (channel.recv, channel.recv_stderr):
             gathered = bytearray()
