@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.engine.steps import Confirmation, Effect, Look, NoUndo, Saw, Systems
 from passgate.model.census import Kind, Use, take_census
 from passgate.model.inventory import Inventory
 
 
 @dataclass(frozen=True)
-class Take(Step):
+class Take(Look):
     """Read every passthrough device of the hosts whose names fit, and judge it against the VMs' configurations.
 
     `hosts` are patterns over host names; none means all hosts. Without `shells` serials and arbitrators stay unknown.
     """
-
-    mutates: ClassVar[bool] = False
 
     hosts: tuple[str, ...] = ()
     shells: bool = True
@@ -30,9 +27,6 @@ class Take(Step):
     def effect(self, site: Inventory) -> Effect:
         """Change nothing; what there will be to see is not foretold, because devices come and go."""
         return Effect(needed=True, before="not read yet", after="every passthrough device is known", then=site)
-
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: the reading itself is the work."""
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Read all hosts. A host that can't be read is a row of the census, not its end."""

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Remedy, Saw, Step, Systems
+from passgate.engine.steps import Check, Confirmation, Effect, Look, NoUndo, Remedy, Saw, Step, Systems
 from passgate.errors import RefusedError
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import HostUsbDevice, Inventory, Power, UsbId, Vm, VmId
 
 
 @dataclass(frozen=True)
-class SeesUsb(Step):
+class SeesUsb(Look):
     """Wait until the guest itself shows the device. Only reads."""
 
-    mutates: ClassVar[bool] = False
     in_guest: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=180)
@@ -34,9 +33,6 @@ class SeesUsb(Step):
         """Look always: only the guest's own view is proof."""
         after = f"the guest of {self.vm.name} shows {self.device.vid_pid}"
         return Effect(needed=True, before="not looked at yet", after=after, then=site)
-
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Ask the guest, and compare ids, and the serial where both sides know it; ports never agree.
@@ -66,10 +62,6 @@ class SeesUsb(Step):
     def _connected(self, systems: Systems) -> int:
         ids = (self.device.vendor, self.device.product)
         return sum(one.connected and (one.vendor, one.product) == ids for one in systems.vsphere.vm(self.vm).usb)
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 @dataclass(frozen=True)
@@ -233,10 +225,9 @@ class Reboot(Remedy):
 
 
 @dataclass(frozen=True)
-class SeesHardware(Step):
+class SeesHardware(Look):
     """Wait until the guest itself counts the CPUs and the memory that its VM was given. Only reads."""
 
-    mutates: ClassVar[bool] = False
     in_guest: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=60)
@@ -257,9 +248,6 @@ class SeesHardware(Step):
             needed=True, before="not looked at yet", after=f"the guest of {self.vm.name} counts it", then=site
         )
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Compare what the guest counts; of memory, firmware and kernel keep a part, so that half of what came is due.
 
@@ -271,10 +259,6 @@ class SeesHardware(Step):
         due = None if self.memory_mb is None else (self.memory_mb + self.before_mb) // 2
         enough = enough and (due is None or has.memory_mb > due)
         return Confirmation(Saw.YES if enough else Saw.NO, words, has.model_dump(mode="json"))
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 @dataclass(frozen=True)

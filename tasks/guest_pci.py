@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.engine.steps import Confirmation, Effect, Look, Saw, Systems
 from passgate.model.inventory import Inventory, PciId, VmId
 
 
 @dataclass(frozen=True)
-class SeesPci(Step):
+class SeesPci(Look):
     """Wait until the guest itself shows the function. Only reads.
 
     A guest gives functions addresses of its own, so ids are compared, and counted: where the VM has several of the same
     ids, the guest must show as many.
     """
 
-    mutates: ClassVar[bool] = False
     in_guest: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=180)
@@ -36,9 +35,6 @@ class SeesPci(Step):
         """Look always: only the guest's own view is proof."""
         after = f"the guest of {self.vm.name} shows {self.function.ids}"
         return Effect(needed=True, before="not looked at yet", after=after, then=site)
-
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Ask the guest, and compare ids, number and the guest's own word on how the function does."""
@@ -59,7 +55,3 @@ class SeesPci(Step):
             return Confirmation(Saw.NO, words, facts)
         name = mine[0].name or self.function.name
         return Confirmation(Saw.YES, f"{self.vm.name} sees {name} ({self.function.ids})", facts)
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Severity, Step, Systems
+from passgate.engine.steps import Check, Confirmation, Effect, Look, NoUndo, Saw, Severity, Step, Systems
 from passgate.model.inventory import Host, HostId, HostUsbDevice, Inventory, Vm, VmId
 
 DEVICES_PER_HOST = 20
@@ -123,13 +123,12 @@ class CanReboot(Check):
 
 
 @dataclass(frozen=True)
-class Ready(Step):
+class Ready(Look):
     """Wait at the gate before a host is emptied for a reboot, then see that it is still there. Only reads.
 
     The gate is here and not only at the reboot itself: while people decide, the VMs run on where they are.
     """
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
     gate: ClassVar[str] = REBOOT_GATE
 
@@ -144,18 +143,11 @@ class Ready(Step):
         """Look always."""
         return Effect(needed=True, before="not looked at yet", after=f"{self.host.name} is connected", then=site)
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the host anew."""
         now = systems.hosts.host(self.host)
         saw = Saw.YES if now.connection == "connected" else Saw.NO
         return Confirmation(saw, f"{now.name} is {now.connection}", {"connection": now.connection})
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 @dataclass(frozen=True)
@@ -237,13 +229,12 @@ class Reboot(Step):
 
 
 @dataclass(frozen=True)
-class Serves(Step):
+class Serves(Look):
     """Wait until a host is back at work: connected, open to VMs, its HA agent in its cluster. Only reads.
 
     `ha` False: the cluster has no HA, or nobody could tell its state before, so nothing is demanded of it now.
     """
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(minutes=10)
     look_every: ClassVar[timedelta] = timedelta(seconds=5)
@@ -261,9 +252,6 @@ class Serves(Step):
         """Look always."""
         return Effect(needed=True, before="not looked at yet", after=f"{self.host.name} is as it was before", then=site)
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the host anew."""
         now = systems.hosts.host(self.host)
@@ -276,10 +264,6 @@ class Serves(Step):
             return Confirmation(Saw.NO, f"the HA agent of {now.name} is {now.ha_state or 'silent'}", facts)
         ha = f", its HA agent {now.ha_state}" if now.ha_state else ""
         return Confirmation(Saw.YES, f"{now.name} is connected{ha}", facts)
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 def is_newer(boot: datetime, before: datetime) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Remedy, Saw, Severity, Step, Systems
+from passgate.engine.steps import Check, Confirmation, Effect, Look, Remedy, Saw, Severity, Step, Systems
 from passgate.model.inventory import Host, HostId, Inventory, PciFunction, PciId
 from tasks import pci_controller
 
@@ -138,13 +138,12 @@ class ApplyAgain(Remedy):
 
 
 @dataclass(frozen=True)
-class ShowsActive(Step):
+class ShowsActive(Look):
     """Wait until the host shows passthrough in effect, or gone. Only reads.
 
     What a host was told to do proves nothing: after a reboot some have forgotten it (reference vSphere 2.6).
     """
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 1
     patience: ClassVar[timedelta] = timedelta(seconds=30)
 
@@ -163,16 +162,9 @@ class ShowsActive(Step):
         after = "in effect" if self.active else "off, and so it stays"
         return Effect(needed=True, before="not looked at yet", after=f"passthrough is {after}", then=site)
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the states anew."""
         return _in_effect(systems, self.host, self.functions, wanted=self.active)
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 @dataclass(frozen=True)

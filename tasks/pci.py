@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.engine.steps import Confirmation, Effect, Look, Saw, Step, Systems
 from passgate.model.inventory import Inventory, PciId, Vm, VmId, VmPci
 from passgate.model.pci import ALL_MEMORY, MEMORY_BEFORE
 
@@ -142,10 +142,9 @@ class RemoveDevice(Step):
 
 
 @dataclass(frozen=True)
-class WouldPowerOn(Step):
+class WouldPowerOn(Look):
     """Ask vCenter itself whether it would power the VM on as it is configured now. Only reads."""
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=5)
 
@@ -160,9 +159,6 @@ class WouldPowerOn(Step):
         """Look always."""
         return Effect(needed=True, before="not asked yet", after="vCenter sees nothing against it", then=site)
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Have vCenter check; where it can't, say that nothing was checked."""
         found = systems.vsphere.obstacles_to_power_on(self.vm)
@@ -172,10 +168,6 @@ class WouldPowerOn(Step):
             return Confirmation(Saw.NO, f"vCenter would not power {self.vm.name} on: {'; '.join(found)}",
                                 {"obstacles": list(found)})  # fmt: skip
         return Confirmation(Saw.YES, f"vCenter sees nothing against powering {self.vm.name} on", {"obstacles": []})
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 def entry(function: PciId) -> VmPci:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, NoUndo, Remedy, Saw, Step, Systems
+from passgate.engine.steps import Confirmation, Effect, Look, NoUndo, Remedy, Saw, Step, Systems
 from passgate.errors import AmbiguousNameError, UnknownNameError
 from passgate.model.inventory import (
     ControllerKind,
@@ -278,10 +278,9 @@ class AddOnceMore(Remedy):
 
 
 @dataclass(frozen=True)
-class Freed(Step):
+class Freed(Look):
     """Wait until the host offers a device that was removed from a VM to every VM again. Only reads."""
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=30)
 
@@ -297,9 +296,6 @@ class Freed(Step):
         after = f"{self.device.host.name} shows no VM that uses it"
         return Effect(needed=True, before="not looked at yet", after=after, then=site)
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Ask the host's arbitrator; another VM whose configuration names the device may take it at once."""
         device = find(systems.vsphere.usb_devices(self.device.host), self.device)
@@ -308,16 +304,11 @@ class Freed(Step):
             return Confirmation(Saw.NO, f"{device.words} is used by {device.used_by_name}", facts)
         return Confirmation(Saw.YES, f"{device.host.name} offers {device.words}, and no VM uses it", facts)
 
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
-
 
 @dataclass(frozen=True)
-class Connected(Step):
+class Connected(Look):
     """Wait until a running VM has its device connected. Only reads."""
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=60)
 
@@ -335,9 +326,6 @@ class Connected(Step):
             needed=True, before="not looked at yet", after=f"vCenter shows it connected to {self.vm.name}", then=site
         )
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Compare the VM's view with the host's: connected, right ids, and the host names this VM as its user."""
         vm = systems.vsphere.vm(self.vm)
@@ -352,10 +340,6 @@ class Connected(Step):
             return Confirmation(Saw.NO, f"{self.device.host.name} shows {device.words} used by {device.used_by_name}")
         facts = {"pattern": entry.pattern, "connected": True, "used_by": device.used_by_name}
         return Confirmation(Saw.YES, f"{device.words} is connected to {vm.name}, as {vm.name} and the host say", facts)
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 def is_attached(vm: Vm, device: UsbId, *, vmotion: bool) -> bool:

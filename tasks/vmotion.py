@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Check, Confirmation, Effect, NoUndo, Saw, Severity, Step, Systems
+from passgate.engine.steps import Check, Confirmation, Effect, Look, NoUndo, Saw, Severity, Step, Systems
 from passgate.model.inventory import Host, HostId, Inventory, Power, UsbId, Vm, VmId
 
 PORT = 902
@@ -163,10 +163,9 @@ class Back(Step):
 
 
 @dataclass(frozen=True)
-class Allowed(Step):
+class Allowed(Look):
     """Ask vCenter itself whether it would move the VM. Only reads, and says so where vCenter has no such check."""
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=1)
 
@@ -182,9 +181,6 @@ class Allowed(Step):
         """Look always: only vCenter knows all that stands in the way."""
         return Effect(needed=True, before="not asked yet", after="vCenter names nothing against it", then=site)
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Read the errors inside the check's result; a server without the check has said nothing, and so do we."""
         found = systems.vsphere.obstacles_to_migration(self.vm, self.to)
@@ -195,20 +191,15 @@ class Allowed(Step):
             return Confirmation(Saw.NO, f"vCenter says: {'; '.join(found)}", {"errors": list(found)})
         return Confirmation(Saw.YES, "vCenter names nothing against it", {"checked": True, "errors": []})
 
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
-
 
 @dataclass(frozen=True)
-class Reaches902(Step):
+class Reaches902(Look):
     """Try TCP 902 between two hosts' management addresses, from their own shells. Only reads.
 
     The article asks for the port, vendor documents only for the management network (reference vSphere 4), so what can't
     be tried is told and stops nothing; what is refused does.
     """
 
-    mutates: ClassVar[bool] = False
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=1)
 
@@ -227,9 +218,6 @@ class Reaches902(Step):
             needed=True, before="not tried yet", after="the port answers as far as it can be tried", then=site
         )
 
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: this step only looks."""
-
     def confirm(self, systems: Systems) -> Confirmation:
         """Try both ways; say which way could not be tried."""
         ways = ((self.host, self.other, self.addresses[1]), (self.other, self.host, self.addresses[0]))
@@ -242,10 +230,6 @@ class Reaches902(Step):
             words = f"not proven: TCP {PORT} could not be tried from {', '.join(untried)}"
             return Confirmation(Saw.YES, words, {"tried": said})
         return Confirmation(Saw.YES, f"TCP {PORT} answers both ways", {"tried": said})
-
-    def undo(self) -> NoUndo:
-        """Leave nothing behind: looking changes nothing."""
-        return NoUndo("it only looks")
 
 
 def homes(vm: Vm) -> tuple[str, ...]:

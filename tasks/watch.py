@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-from passgate.engine.steps import Confirmation, Effect, NoUndo, Saw, Step, Systems
+from passgate.engine.steps import Confirmation, Effect, Look, NoUndo, Saw, Systems
 from passgate.errors import PassgateError, RecordError, SupersededError, WorldError
 from passgate.model.inventory import Inventory
 from passgate.model.watching import Watching
@@ -20,14 +20,13 @@ def span(text: str) -> timedelta:
 
 
 @dataclass(frozen=True)
-class Usb(Step):
+class Usb(Look):
     """Watch the hosts whose names fit, all without a pattern, for `lasting`; an empty `lasting` looks once.
 
     One look is one short `confirm`, so that a watch of hours holds no thread and stands in nobody's way. What it knows
     is in its notes: after a crash it goes on until the moment that was set at its start, and tells nothing twice.
     """
 
-    mutates: ClassVar[bool] = False
     patience: ClassVar[timedelta] = timedelta(hours=9)  # more than the longest watch: each ends by itself
     look_every: ClassVar[timedelta] = timedelta(seconds=1)
 
@@ -44,9 +43,6 @@ class Usb(Step):
     def effect(self, site: Inventory) -> Effect:
         """Change nothing; what will happen meanwhile is not known."""
         return Effect(needed=True, before="not watched", after="whatever came, went or fell off was told", then=site)
-
-    def apply(self, systems: Systems) -> None:
-        """Do nothing: looking is the work."""
 
     def confirm(self, systems: Systems) -> Confirmation:
         """Look, if it is time to, and tell what changed; say yes when the watch is over."""

@@ -240,6 +240,19 @@ class Step(ABC):
         return TypeAdapter(cls).validate_python(fields)
 
 
+class Look(Step):
+    """A step that changes nothing: it waits until a fresh reading says yes."""
+
+    mutates: ClassVar[bool] = False
+
+    def apply(self, systems: Systems) -> None:
+        """Do nothing."""
+
+    def undo(self) -> NoUndo:
+        """Leave nothing behind: looking changes nothing."""
+        return NoUndo("it only looks")
+
+
 class Remedy(Step):
     """A step that is carried out only if all is not well without it, such as adding a device once more.
 
