@@ -13,14 +13,28 @@ It goes on after the service was restarted, until the moment that was set at its
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from passgate.engine.steps import Ask, HostPattern, Risk, Steps, runbook
+from passgate.errors import InputError
 from passgate.model.census import chosen
 from passgate.model.inventory import Inventory
 from tasks import watch
 
 AT_MOST_8_HOURS = r"^([1-9][0-9]{0,3}s|([1-9][0-9]?|[1-3][0-9]{2}|4[0-7][0-9]|480)m|[1-8]h)$"
+
+
+def at_most_8_hours(text: str) -> str:
+    """Return the time as it was given. Raises InputError in words for what is none, or is too long."""
+    if not re.match(AT_MOST_8_HOURS, text):
+        raise InputError(
+            f"{text!r} is no time to watch for.",
+            hint="Accepted: seconds, minutes or hours, as in 90s, 10m, 2h; at most 8h.",
+        )
+    return text
 
 
 class UsbWatch(Ask):
@@ -29,9 +43,9 @@ class UsbWatch(Ask):
     host: tuple[HostPattern, ...] = Field(
         default=(), max_length=100, title="Hosts", description="Names or patterns such as esx-0*; none: all hosts"
     )
-    lasting: str = Field(
+    lasting: Annotated[str, AfterValidator(at_most_8_hours)] = Field(
         default="10m",
-        pattern=AT_MOST_8_HOURS,
+        json_schema_extra={"pattern": AT_MOST_8_HOURS},
         title="For how long",
         description="Seconds, minutes or hours, as in 90s, 10m, 2h; at most 8h",
     )

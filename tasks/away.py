@@ -127,7 +127,9 @@ class HasOneHome(Check):
     code: ClassVar[str] = "USB-VMO-10"
     rule: ClassVar[str] = "All USB devices of the VM with vMotion support are on one host"
     source: ClassVar[str] = f"article, limits of vMotion with USB; {VENDOR}"
-    hint: ClassVar[str] = "Devices of two hosts can't both connect at power-on: attach all of them at one host."
+    hint: ClassVar[str] = (
+        "Attach all devices of the VM at one host, with vMotion support: devices of two can't both connect at power-on."
+    )
 
     vm: Vm
 
