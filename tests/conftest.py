@@ -7,10 +7,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
 
 from tests.house import House, running_house
+
+settings.register_profile("passgate", deadline=None, phases=[one for one in Phase if one is not Phase.explain])
+settings.load_profile("passgate")
+"""No property is held to a time. Explaining failures traces each line before Python 3.12, many times slower."""
 
 SHARED = {"linux: Guest": "guest"}
 """Fixture of the whole test run, as tests ask for it -> the process that all files with such tests run in."""

@@ -83,9 +83,9 @@ def test_the_second_story_reboots_a_host_behind_a_gate_of_its_own(tmp_path: Path
     approve(tmp_path, "U0CAROL")
     told.until_told("waits at the gate host-reboot")
     assert "Reboot esx-02.lab.example ..." not in told.told
-    told.until_told("a third person decides")
+    told.until_told("and click Approve", times=2)
     approve(tmp_path, "U0BOB")
-    told.until_told("The plan says aloud what win-02 loses by it")
+    told.until_told("and click Approve", times=3)
     approve(tmp_path, "U0BOB")
     told.until_told("CHG-0002 is done")
     assert told.process.wait(30) == 0, told.told
@@ -157,10 +157,14 @@ class Attended:
         self.told = ""
         Thread(target=self._read, args=(ours,), daemon=True).start()
 
-    def until_told(self, words: str) -> None:
-        """Wait until the terminal shows these words."""
-        until(lambda: words in self.told or self.process.poll() is not None, f"it says {words!r}")
-        until(lambda: words in self.told, f"it says {words!r}: {self.told}", 5)
+    def until_told(self, words: str, times: int = 1) -> None:
+        """Wait until the terminal shows these words, so many times."""
+
+        def said() -> bool:
+            return self.told.count(words) >= times
+
+        until(lambda: said() or self.process.poll() is not None, f"it says {words!r}")
+        until(said, f"it says {words!r}: {self.told}", 5)
 
     def _read(self, terminal: int) -> None:
         with suppress(OSError):  # Linux's way to say that the other end is closed

@@ -121,6 +121,8 @@ def test_a_vm_that_was_started_away_is_restarted_only_if_its_stick_does_not_conn
     house = dongle
     away(house, "poweredOff")
     house.lab.control.set_vm("win-01", power="poweredOn")
+    # How it would be shut down follows from its Tools: a plan made while it boots would be void a second later.
+    until(lambda: bool(house.lab.control.vm("win-01")["tools_running"]), "the guest has booted")
     change = request(house, "usb-return-home")
     house.decide("bob", change)
     ended = house.ends(change)
