@@ -1,0 +1,187 @@
+"""Keep changes: what was asked, the plan and its terms, and the state that each one is in. Inside a transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from passgate.errors import ConflictError, UnknownNameError
+from passgate.ledger.canonical import time_text
+from passgate.model.change import TRANSITIONS, Actor, Change, Door, Event, EventType, Gate, State
+from passgate.model.decision import Terms
+from passgate.model.plan import Plan, PlannedStep
+from passgate.store import gates, journal
+from passgate.store.tables import changes
+from passgate.store.writing import PASSGATE, Write
+
+_SAID_OF_STEPS = {"index", "kind", "title", "needed", "before", "after", "impact", "gate"}
+
+
+def one(connection: Connection, change_id: str) -> Change:
+    """Return a change, or raise UnknownNameError."""
+    row = connection.execute(select(changes).where(changes.c.id == change_id)).first()
+    if row is None:
+        newest = connection.scalar(select(changes.c.id).order_by(changes.c.number.desc()).limit(1))
+        raise UnknownNameError(
+            f"There is no change {change_id}.",
+            hint=f"The newest is {newest}; `passgate list` shows them." if newest else "No change was requested yet.",
+            subject=change_id,
+        )
+    return _change(row, gates.of_changes(connection, [change_id]).get(change_id, ()))
+
+
+def of_flow_run(connection: Connection, flow_run: str) -> Change | None:
+    """Return the change that a flow run carries out, if it does one."""
+    found = connection.scalar(select(changes.c.id).where(changes.c.flow_run == flow_run))
+    return one(connection, found) if found else None
+
+
+def newest(connection: Connection, states: Sequence[State], limit: int) -> tuple[Change, ...]:
+    """Return the newest changes, those in these states if any are named."""
+    query = select(changes).order_by(changes.c.number.desc()).limit(limit)
+    if states:
+        query = query.where(changes.c.state.in_([state.value for state in states]))
+    come_to = gates.of_changes(connection, query.with_only_columns(changes.c.id))
+    return tuple(_change(row, come_to.get(row.id, ())) for row in connection.execute(query))
+
+
+def file(
+    write: Write, runbook: str, ask: dict[str, Any], requester: Actor, *, reason: str, ticket: str | None, at: datetime
+) -> Change:
+    """File a new change under the next free id."""
+    number = 1 + (write.connection.scalar(select(changes.c.number).order_by(changes.c.number.desc())) or 0)
+    change_id = f"CHG-{number:04}"
+    write.connection.execute(
+        insert(changes).values(
+            number=number, id=change_id, runbook=runbook, ask=json.dumps(ask), person=requester.person,
+            door=requester.door.value, reason=reason, ticket=ticket, state=State.REQUESTED.value,
+            created_at=at, outcome="",
+        )
+    )  # fmt: skip
+    data = {"runbook": runbook, "ask": ask, "reason": reason, "ticket": ticket}
+    write.append(Event(type=EventType.REQUESTED, change=change_id, actor=requester, at=at, data=data))
+    return one(write.connection, change_id)
+
+
+def set_flow_run(write: Write, change: Change, flow_run: str) -> None:
+    """Note which flow run carries the change out."""
+    write.connection.execute(update(changes).where(changes.c.id == change.id).values(flow_run=flow_run))
+
+
+def save_plan(  # noqa: PLR0917 - as the facade's
+    write: Write, change: Change, plan: Plan, terms: Terms, approve_by: datetime | None, at: datetime
+) -> Change:
+    """Put the plan and its terms into a change that was just requested."""
+    if change.state is not State.REQUESTED:
+        raise ConflictError(f"{change.id} is {change.state} and has its plan already.", subject=change.id)
+    write.connection.execute(
+        update(changes)
+        .where(changes.c.id == change.id)
+        .values(
+            plan=plan.model_dump_json(), digest=plan.digest, terms=terms.model_dump_json(),
+            approve_by=approve_by, state=State.PLANNED.value,
+        )
+    )  # fmt: skip
+    data = _planned(plan, terms, approve_by)
+    write.append(Event(type=EventType.PLANNED, change=change.id, actor=PASSGATE, at=at, data=data))
+    return one(write.connection, change.id)
+
+
+def move(
+    write: Write,
+    change: Change,
+    to: State,
+    actor: Actor,
+    *,
+    why: str,
+    at: datetime,
+    execute_by: datetime | None = None,
+    outcome: str | None = None,
+) -> Change:
+    """Move a change to a state that may follow its own; ConflictError where none may."""
+    if to not in TRANSITIONS[change.state]:
+        follow = ", ".join(sorted(TRANSITIONS[change.state])) or "nothing: it has ended"
+        raise ConflictError(
+            f"{change.id} is {change.state} and can't become {to}. It stayed as it was.",
+            hint=f"From {change.state} may follow {follow}.",
+            subject=change.id,
+        )
+    values: dict[str, Any] = {"execute_by": execute_by} if execute_by else {}
+    values |= {"outcome": outcome} if outcome is not None else {}
+    values |= {"ended_at": at} if to.is_end else {}
+    said: dict[str, Any] = {"execute_by": time_text(execute_by)} if execute_by else {}
+    said |= {"outcome": outcome} if outcome else {}
+    write.connection.execute(update(changes).where(changes.c.id == change.id).values(state=to.value, **values))
+    data = {"from": change.state.value, "to": to.value, "why": why, **said}
+    write.append(Event(type=EventType.STATE, change=change.id, actor=actor, at=at, data=data))
+    return one(write.connection, change.id)
+
+
+def begin(
+    write: Write,
+    change: Change,
+    steps: Sequence[PlannedStep],
+    events: Sequence[Event],
+    actor: Actor,
+    *,
+    why: str,
+    at: datetime,
+) -> Change:
+    """Begin an approved change: its journal, what is known from before (`events`) and `applying`."""
+    if change.state is not State.APPROVED:
+        raise ConflictError(
+            f"{change.id} is {change.state}, not {State.APPROVED}, and can't be begun. It stayed as it was.",
+            hint=f"`passgate show {change.id}` says how it came to that.",
+            subject=change.id,
+        )
+    if change.execute_by and at >= change.execute_by:
+        raise ConflictError(
+            f"The approval of {change.id} ended at {change.execute_by:%Y-%m-%d %H:%M} UTC. It was not begun.",
+            hint="Request it again: a new request needs new approvals.",
+            subject=change.id,
+        )
+    journal.begin(write, change.id, steps)
+    for event in events:
+        write.append_own(change.id, event)
+    return move(write, change, State.APPLYING, actor, why=why, at=at)
+
+
+def _change(row: Row[Any], come_to: tuple[Gate, ...]) -> Change:
+    return Change(
+        id=row.id,
+        runbook=row.runbook,
+        ask=json.loads(row.ask),
+        requester=Actor(person=row.person, door=Door(row.door)),
+        reason=row.reason,
+        ticket=row.ticket,
+        state=State(row.state),
+        created_at=row.created_at,
+        plan=Plan.model_validate_json(row.plan) if row.plan else None,
+        digest=row.digest,
+        terms=Terms.model_validate_json(row.terms) if row.terms else None,
+        approve_by=row.approve_by,
+        execute_by=row.execute_by,
+        flow_run=row.flow_run,
+        ended_at=row.ended_at,
+        outcome=row.outcome,
+        gates=come_to,
+    )
+
+
+def _planned(plan: Plan, terms: Terms, approve_by: datetime | None) -> dict[str, Any]:
+    """Say in the ledger what was planned, in the words that people decide on, and what it needs."""
+    return {
+        "digest": plan.digest,
+        "title": plan.title,
+        "target": plan.target,
+        "risk": plan.risk.value,
+        "impact": list(plan.impact),
+        "steps": [step.model_dump(mode="json", include=_SAID_OF_STEPS) for step in plan.steps],
+        "warnings": [f"{check.code}: {check.saw}" for check in plan.warnings],
+        "terms": terms.model_dump(mode="json"),
+        "approve_by": time_text(approve_by) if approve_by else None,
+    }
