@@ -17,6 +17,7 @@ from itertools import chain
 from pydantic import Field
 
 from passgate.errors import UnknownNameError
+from passgate.model.counted import counted
 from passgate.model.frozen import Frozen
 from passgate.model.inventory import Arbitrator, Host, HostUsbDevice, PciFunction, Power, Vm, VmPci, VmUsbDevice
 from passgate.model.pci import USB_CLASS
@@ -146,14 +147,14 @@ class Census(Frozen):
         against = sum(bool(row.against_config) for row in self.rows)
         shells = sum(any(one.code is FindingCode.SHELL for one in row.findings) for row in self.rows)
         told = [
-            f"{self.hosts - self.unread} of {self.hosts} hosts read",
+            f"{self.hosts - self.unread} of {counted(self.hosts, 'host')} read",
             f"{kinds[Kind.USB]} USB and {kinds[Kind.PCI]} PCI passthrough devices: "
             + ", ".join(f"{uses[use]} {use}" for use in Use if uses[use] and use is not Use.MISSING)
             if devices
             else "no devices",
             f"{against} against config" if against else "nothing against config",
         ]
-        return "; ".join([*told, *([f"{shells} shells not read"] if shells else [])])
+        return "; ".join([*told, *([f"{counted(shells, 'shell')} not read"] if shells else [])])
 
     def table(self) -> Table:
         """Return the rows as a table: what is against config first, then what could not be read, then by host."""

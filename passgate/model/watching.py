@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from passgate.model.census import Census, EstateReading, take_census
+from passgate.model.counted import counted
 from passgate.model.frozen import Frozen
 from passgate.model.inventory import HostId
 from passgate.model.table import Table
@@ -156,7 +157,8 @@ class Watching(Frozen):
         start = f"; {standing} against config from the start" if standing else ""
         lost = f"; at the end nothing could be read: {self.vcenter_lost}" if self.vcenter_lost else ""
         return (
-            f"{len(self.states)} hosts watched until {self.until:%H:%M:%S} UTC, {self.looks} looks: {what}{start}{lost}"
+            f"{counted(len(self.states), 'host')} watched until {self.until:%H:%M:%S} UTC, "
+            f"{counted(self.looks, 'look')}: {what}{start}{lost}"
         )
 
     def table(self) -> Table:

@@ -23,6 +23,7 @@ from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Check, Runbook, Steps
 from passgate.errors import CheckFailedError
 from passgate.model.change import Change, State
+from passgate.model.counted import counted
 from passgate.model.inventory import ControllerKind
 from tests.contract.esxi_of_openssh import openssh, prepare, showing
 from tests.contract.vsphere_places import PLACES, STICK, Place, govmomi
@@ -103,7 +104,7 @@ async def test_takes_the_census_of_every_host(runtime: Runtime, place: Place) ->
     change = await carried_out(runtime, "usb-census", {"shells": False})
 
     assert change.state is State.DONE, change.outcome
-    assert f"{len(site.hosts)} of {len(site.hosts)} hosts read" in change.outcome
+    assert f"{len(site.hosts)} of {counted(len(site.hosts), 'host')} read" in change.outcome
     rows = rows_in(evidence_file(runtime.home, change.id))
     assert {row["host"] for row in rows} == {host.name for host in site.hosts}
     users = {(row["host"], row["place"]): row["vm"] for row in rows if row["use"] == "used"}

@@ -169,7 +169,7 @@ def test_a_shell_that_could_not_be_read_costs_serials_and_nothing_else() -> None
 
     assert [(row.kind, row.use) for row in rows] == [(Kind.HOST, Use.UNREAD), (Kind.USB, Use.FREE)]
     assert "connection refused" in rows[0].findings[0].words
-    assert "1 shells not read" in census(shell_error="x").summary
+    assert "1 shell not read" in census(shell_error="x").summary
 
 
 PCI_CASES = {

@@ -227,9 +227,10 @@ def test_the_first_message_says_how_things_stand() -> None:
     begun = Watching(until=WHEN + MINUTE).with_reading(reading(vms=many), WHEN, timedelta())
 
     (first,) = begun.to_tell
-    assert first.words.startswith("Watching until 08:01:00 UTC. At the start: 1 of 1 hosts read")
+    assert first.words.startswith("Watching until 08:01:00 UTC. At the start: 1 of 1 host read")
     assert first.words.count("where no device is offered") == STANDING
     assert "2 more" in first.words
+    assert begun.summary.startswith("1 host watched until 08:01:00 UTC, 1 look: ")
     assert len(begun.table().rows) == STANDING + 2
 
 
