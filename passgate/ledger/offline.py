@@ -89,13 +89,25 @@ class Evidence:
             heard.append(f"allowed beforehand by the policy {self.pre_authorised!r}")
         agreed = ", ".join(heard) or "decided on by nobody"
         agreed += f" (warnings overridden: {', '.join(self.overrides)})" if self.overrides else ""
-        on = f", each on exactly the plan in plan.txt ({self.digest})" if self.digest else ", as no plan was made"
         return (
-            f"{self.change} ended as {self.end} at {self.ended_at}. It was {agreed}{on}. {self._at_gates}"
+            f"{self.change} ended as {self.end} at {self.ended_at}. It was {agreed}{self._on_what}. {self._at_gates}"
             f"All {self.events} events of it are in the ledger {self.origin}, as that was when it held "
             f"{self.tree_size} events and was signed with the given key. Not proven: that what was recorded is true, "
             "and that the ledger was not replaced since: `passgate ledger verify` with a copy from outside shows that."
         )
+
+    @property
+    def _on_what(self) -> str:
+        if not self.digest:
+            return ", as no plan was made"
+        plan = f"the plan in plan.txt ({self.digest})"
+        match sum(len(people) for _, people in self._verdicts):
+            case 0:
+                return f"; it had {plan}"
+            case 1:
+                return f", on exactly {plan}"
+            case _:
+                return f", each on exactly {plan}"
 
     @property
     def _at_gates(self) -> str:

@@ -53,7 +53,7 @@ def test_one_done_one_denied_and_one_undone_change_verify_by_every_way(house: Ho
         for found in (here, alone):
             assert found.returncode == 0, found
             assert f"{change.id} ended as {ended.state}" in found.stdout
-            assert f"It was {decided}, each on exactly the plan" in found.stdout
+            assert f"It was {decided}, on exactly the plan" in found.stdout
             assert str(ended.digest) in found.stdout
     whole = house.passgate("ledger", "verify")
     assert whole.returncode == 0, whole.stdout

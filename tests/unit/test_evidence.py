@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -201,6 +202,31 @@ def judged(path: Path, key: str) -> BadEvidence | Evidence:
     else:
         assert (alone.returncode, alone.stdout) == (0, f"{found.words}\n")
     return found
+
+
+@pytest.mark.parametrize(
+    ("decided", "said"),
+    [
+        ({}, "It was approved by bob, on exactly the plan in plan.txt (sha256:"),
+        ({"approved_by": ("bob", "carol")}, "It was approved by bob, carol, each on exactly the plan in plan.txt ("),
+        ({"denied_by": ("dave",)}, "It was approved by bob, denied by dave, each on exactly the plan in plan.txt ("),
+        ({"approved_by": ()}, "It was decided on by nobody; it had the plan in plan.txt ("),
+        (
+            {"approved_by": (), "pre_authorised": "standard"},
+            "It was allowed beforehand by the policy 'standard'; it had the plan in plan.txt (",
+        ),
+        ({"approved_by": (), "digest": ""}, "It was decided on by nobody, as no plan was made."),
+    ],
+)
+def test_who_decided_is_said_right_for_none_one_and_several(
+    clean: Given, tmp_path: Path, decided: dict[str, Any], said: str
+) -> None:
+    """Each decision is on exactly the plan; where there is none, nothing is said of any."""
+    bundle = tmp_path / "evidence.zip"
+    bundle.write_bytes(packed(clean.files))
+    found = verify_evidence(bundle, clean.key)
+    assert isinstance(found, Evidence)
+    assert said in replace(found, **decided).words
 
 
 @pytest.mark.parametrize("name", CASES)
