@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -218,3 +219,15 @@ class IsNotSuspended(Check):
     def look(self, site: Inventory) -> tuple[bool, str]:
         """Look at the power state."""
         return self.vm.power is not Power.SUSPENDED, f"{self.vm.name} is {self.vm.power}"
+
+
+def can_take(vm: Vm, device: HostUsbDevice, kind: ControllerKind) -> Iterator[Check]:
+    """Check all that a VM must be, whatever the USB device is for: reachable, modern enough, with room for one more."""
+    yield IsReachable(vm)
+    yield IsNotSuspended(vm)
+    yield HardwareVersion(vm, kind)
+    yield GuestHasDriver(vm, kind)
+    yield ControllerFits(vm, kind)
+    yield DeviceCount(vm, device)
+    yield HasTools(vm)
+    yield NoFaultTolerance(vm)
