@@ -1,7 +1,7 @@
 """Run Passgate whole for tests: a lab, a Prefect server and the service, each a process of its own.
 
-One house serves a test run: Prefect's server takes seconds to start. Tests that use it are put into one pytest-xdist
-group, ask the `house` fixture for a fresh lab world, and file changes of their own.
+One house serves all tests of a process of the run: Prefect's server takes seconds to start. Tests that use it ask the
+`house` fixture for a fresh lab world, and file changes of their own.
 """
 
 from __future__ import annotations
