@@ -22,7 +22,8 @@ from passgate.model.change import Actor, Change, Door, State
 from passgate.model.decision import Decision, Verdict
 from passgate.model.plan import PlannedStep
 from passgate.settings.load import load_config
-from passgate.settings.shape import FromFile, GuestLogin, Shell
+from passgate.settings.shape import GuestLogin, Shell
+from passgate.settings.values import FromFile
 from tests.contract.vsphere_places import Place
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pages.page import MARK, first_line
 from pages.schema import fields
 from passgate.settings.load import FILES
-from passgate.settings.shape import Policy, Settings
+from passgate.settings.rules import Policy
+from passgate.settings.values import Settings
 
 PLACES = """\
 Passgate reads `config/` once, when it starts: `passgate down && passgate up` after an edit. A field that it does not

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,24 +10,22 @@ from typing import Any
 from pages.procedure import checks_of, steps_of
 from passgate.engine.steps import Runbook, Step
 from passgate.model.plan import Severity
-from passgate.settings.shape import Approval, Policy, PolicyRule
+from passgate.settings.rules import Approval, Policy, PolicyRule
 
 
 def rules_of(policy: Policy, runbook: Runbook[Any]) -> list[PolicyRule]:
-    """Return the rules that may take a change of the runbook, in their order, up to the first that takes any."""
-    found: list[PolicyRule] = []
-    for rule in policy.rules:
-        is_for_it = any(fnmatchcase(runbook.slug, pattern) for pattern in rule.runbooks)
-        if is_for_it and (not rule.risks or runbook.risk.value in rule.risks):
-            found.append(rule)
-            if "*" in rule.vms and "*" in rule.requesters:
-                break
-    return found
+    """Return the rules that may apply to a change of the runbook, in their order."""
+    return [
+        rule
+        for rule in policy.rules
+        if any(fnmatchcase(runbook.slug, pattern) for pattern in rule.runbooks)
+        and (not rule.risks or runbook.risk.value in rule.risks)
+    ]
 
 
 def lines(policy: Policy, runbook: Runbook[Any]) -> Iterator[str]:
     """Yield what the policy as shipped in `config/policies/` says of the runbook."""
-    yield "By the policy as shipped in `config/policies/`; the first rule that matches is the one."
+    yield "By the policy as shipped in `config/policies/`: all rules that match apply, and the strictest wins."
     yield ""
     may_warn = any(check.severity is Severity.WARNING for check in checks_of(runbook))
     for rule in rules_of(policy, runbook):
@@ -36,16 +34,16 @@ def lines(policy: Policy, runbook: Runbook[Any]) -> Iterator[str]:
         item.kind.gate for item in steps_of(runbook) if issubclass(item.kind, Step) and item.kind.gate
     )
     for name in gates:
-        for rule in rules_of(policy, runbook):
-            gate = rule.gates.get(name)
-            if gate is None:
-                yield f"- Second gate `{name}`, rule `{rule.name}`: not asked at; the plan's approval covers the step."
-            else:
-                others = ", other people than who approved the plan" if gate.others else ""
-                yield (
-                    f"- Second gate `{name}`, rule `{rule.name}`: {_approvals(gate.approval)}{others}, within "
-                    f"{_time(gate.approve_within)}; then what was done is taken back."
-                )
+        asking = [rule for rule in rules_of(policy, runbook) if name in rule.gates]
+        if not asking:
+            yield f"- Second gate `{name}`: not asked at; the plan's approval covers the step."
+        for rule in asking:
+            gate = rule.gates[name]
+            others = ", other people than who approved the plan" if gate.others else ""
+            yield (
+                f"- Second gate `{name}`, rule `{rule.name}`: {_approvals(gate.approval)}{others}, within "
+                f"{_time(gate.approve_within)}; then what was done is taken back."
+            )
 
 
 def _where(rule: PolicyRule) -> str:
@@ -57,17 +55,22 @@ def _where(rule: PolicyRule) -> str:
 
 def _needs(rule: PolicyRule, *, may_warn: bool) -> str:
     undone = "" if rule.undo_on_failure else " What was done stays when a step fails for good."
-    begun = f" It must begin within {_time(rule.execute_within)} then." if rule.execute_within else ""
-    if rule.pre_authorised or rule.approval is None:
+    if rule.pre_authorised:
+        limit = f", at most {rule.limit.changes} changes in {_time(rule.limit.within)}" if rule.limit else ""
         warned = "; with a warning somebody has to approve it" if may_warn else ""
-        return f"no decision, it is authorised in advance{warned}.{undone}"
+        return f"no decision, it is authorised in advance{limit}{warned}.{undone}"
+    if not rule.approval:
+        return f"adds to what the other rules ask.{undone}"
+    begun = f" It must begin within {_time(rule.execute_within)} then." if rule.execute_within else ""
     within = f", within {_time(rule.approve_within)}" if rule.approve_within else ""
-    return f"{_approvals(rule.approval)}, never of who asked{within}.{begun}{undone}"
+    default = ", where no other rule says who approves" if rule.default else ""
+    return f"{_approvals(rule.approval)}, never of who asked{within}{default}.{begun}{undone}"
 
 
-def _approvals(approval: Approval) -> str:
-    count = "1 approval" if approval.needed == 1 else f"{approval.needed} approvals"
-    return f"{count} of {' or '.join(approval.groups)}"
+def _approvals(approvals: Sequence[Approval]) -> str:
+    return " and ".join(
+        f"{'1 approval' if one.needed == 1 else f'{one.needed} approvals'} of {one.of}" for one in approvals
+    )
 
 
 def _time(span: timedelta) -> str:

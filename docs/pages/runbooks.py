@@ -17,7 +17,7 @@ from pages.sentences import impact_of, undo_of
 from passgate.engine.steps import Ask, Remedy, Runbook, Step
 from passgate.faces.cli.words import plan_lines
 from passgate.model.plan import Plan, Risk, Severity
-from passgate.settings.shape import Policy
+from passgate.settings.rules import Policy
 
 Json = dict[str, Any]
 LIMITS = re.compile(r"(?:^|(?<=[.:]))\s*\bKnown limits?[.:]\s+", re.MULTILINE)

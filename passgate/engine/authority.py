@@ -9,7 +9,7 @@ from datetime import datetime
 from passgate.errors import NotAuthorizedError, PassgateError
 from passgate.model.change import Actor, Change, Door, Event, EventType, GateState, State, StepState
 from passgate.model.decision import PLAN
-from passgate.policy.votes import Outcome, tally
+from passgate.policy.votes import Outcome, tally_of
 from passgate.store.store import Store
 
 Clock = Callable[[], datetime]
@@ -79,15 +79,7 @@ class Warrant:
         at = change.gate(name)
         if name != PLAN and (at is None or at.state is not GateState.PASSED):
             return f"the gate {name} of {change.id} was not passed"
-        verdict = tally(
-            change.terms,
-            self.store.decisions(change.id),
-            digest=change.digest,
-            requester=change.requester.person,
-            now=now,
-            approve_by=at.approve_by if at else change.approve_by,
-            gate=name,
-        )
+        verdict = tally_of(change, self.store.decisions(change.id), now, name)
         if verdict.outcome is not Outcome.APPROVED:
             where = "" if name == PLAN else f" at the gate {name}"
             return f"{change.id} is not approved{where}: {'; '.join(verdict.reasons)}"

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from passgate.model.change import Actor, Change, GateState, JournalEntry, Record
 from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.inventory import Host
 from passgate.model.plan import Plan
-from passgate.policy.votes import may_approve_plan, may_vote
+from passgate.policy.votes import may_approve_plan, may_decide, standing
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,21 @@ def _nothing_to_decide(change: Change, gate: str) -> ConflictError:
     what = "its plan" if gate == PLAN else f"the gate {gate}"
     return ConflictError(
         f"{change.id} is {change.state}; there is nothing to decide on {what} any more.", hint=hint, subject=change.id
+    )
+
+
+def _decision(  # noqa: PLR0917 - the parts of one decision
+    change: Change, actor: Actor, gate: str, digest: str | None, verdict: Verdict, reason: str, at: datetime
+) -> Decision:
+    return Decision(
+        change=change.id,
+        digest=digest or change.digest or "",
+        gate=gate,
+        person=actor.person,
+        door=actor.door.value,
+        verdict=verdict,
+        reason=reason.strip(),
+        at=at,
     )
 
 
@@ -125,27 +141,34 @@ class Desk:
         if verdict is Verdict.DENY and not reason.strip():
             raise InputError("A denial needs a reason.", hint="Say in a sentence why, for who asked.", subject="reason")
         so_far = store.decisions(change_id)
-        may_vote(change.terms, people, actor.person, change.requester.person, gate, change.digest, so_far)
+        at = self.runtime.clock()  # before it is settled, so that what still waits afterwards was decided in time
+        may_decide(change, people, actor.person, gate=gate, decisions=so_far, at=at, door=actor.door.value)
+        if verdict is Verdict.APPROVE and change.terms.asked_at(gate).reason_required and not reason.strip():
+            raise InputError(
+                "Policy wants a reason for an approval too.", hint="Say in a sentence why.", subject="reason"
+            )
         if gate == PLAN and verdict is Verdict.APPROVE:
             may_approve_plan(change.terms, actor.person, change.digest, so_far)
-        at = self.runtime.clock()  # before it is settled, so that what still waits afterwards was decided in time
         change = settle(self.runtime, change)
         if _waits_at(change, gate):
-            decision = Decision(
-                change=change_id,
-                digest=digest or change.digest or "",
-                gate=gate,
-                person=actor.person,
-                door=actor.door.value,
-                verdict=verdict,
-                reason=reason.strip(),
-                at=at,
-            )
+            decision = _decision(change, actor, gate, digest, verdict, reason, at)
             store.decide(decision, actor)
             change = settle(self.runtime, change)
         if not _waits_at(change, gate):
             self._in_background(self._bell.ring(change), change)
         return change
+
+    async def retract(
+        self, change_id: str, actor: Actor, reason: str = "", digest: str | None = None, *, gate: str = PLAN
+    ) -> Change:
+        """Take the person's own decision back: until the first step, or until a second gate is passed.
+
+        What was approved by it waits again, for as long as its first clock runs.
+        """
+        change = self.runtime.store.change(change_id)
+        at = self.runtime.clock()
+        self.runtime.store.decide(_decision(change, actor, gate, digest, Verdict.RETRACT, reason, at), actor)
+        return settle(self.runtime, change)
 
     async def withdraw(self, change_id: str, actor: Actor, reason: str) -> Change:
         """Take a change back before its first step, or at a second gate. Only who asked may.
@@ -188,11 +211,13 @@ class Desk:
         if not _waits_at(change, gate) or change.terms is None or change.digest is None:
             return False
         decisions = self.runtime.store.decisions(change.id)
-        if any((one.person, one.gate, one.digest) == (person, gate, change.digest) for one in decisions):
+        if person in standing(decisions, gate=gate, digest=change.digest):
             return False
-        people, requester = self.runtime.config.people, change.requester.person
+        people, now = self.runtime.config.people, self.runtime.clock()
         try:
-            may_vote(change.terms, people, person, requester, gate, change.digest, decisions)
+            # Whoever may decide by another door than this one is waited for all the same.
+            door = next(iter(change.terms.doors), "")
+            may_decide(change, people, person, gate=gate, decisions=decisions, at=now, door=door)
         except PolicyError:
             return False
         return True

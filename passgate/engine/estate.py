@@ -29,7 +29,8 @@ from passgate.model.guest import GuestUsb
 from passgate.model.inventory import GuestFamily, Host, Inventory, Power, Vm
 from passgate.model.pci import ConfirmedBus
 from passgate.settings.load import resolve
-from passgate.settings.shape import Config, FromEnv, FromFile
+from passgate.settings.shape import Config
+from passgate.settings.values import FromEnv, FromFile
 
 THREADS = 32
 """How many blocking calls to the outside may wait at once; each holds a thread, none holds a processor."""

@@ -12,10 +12,12 @@ from passgate.engine.gate import open_gate
 from passgate.engine.planning import make_plan, refuse_stops, short
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Ask, Runbook, UsbSelector
+from passgate.engine.targets import targets_of, used_of_late
 from passgate.errors import InputError, PassgateError, UnknownNameError
 from passgate.model.change import Actor, Change
-from passgate.model.decision import Terms
+from passgate.model.decision import Kind, Terms
 from passgate.model.plan import Plan
+from passgate.policy.facts import Facts
 from passgate.policy.terms import choose
 
 
@@ -30,27 +32,29 @@ async def file_change(
     change = store.file_change(slug, ask.model_dump(mode="json"), actor, ask.reason, ask.ticket, now)
     if flow_run:
         store.set_flow_run(change.id, flow_run)
-    within = None if terms.pre_authorised else terms.approve_within
+    within = terms.approve_within if terms.requirements else None
     change = store.save_plan(change.id, plan, terms, now + within if within else None, now)
     return open_gate(runtime, change)
 
 
 async def previewed(runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Actor) -> tuple[Plan, Terms]:
     """Return the plan for that ask as the world is now, and what policy would ask for."""
-    plan = make_plan(runbook, ask, await runtime.estate.read_for(runbook, ask))
+    site = await runtime.estate.read_for(runbook, ask)
+    plan = make_plan(runbook, ask, site)
     config = runtime.config
-    terms = choose(
-        config.policy,
-        config.people,
+    facts = Facts(
         runbook=runbook.slug,
         risk=runbook.risk,
-        vms=ask.vms(),
         requester=actor.person,
+        at=runtime.clock(),
+        kind=Kind(ask.urgency),
+        targets=targets_of(plan, ask, site),
         # A plan that only looks overrides nothing, whatever it warns of.
-        warnings=[check.code for check in plan.warnings] if any(step.mutates for step in plan.todo) else (),
+        warnings=tuple(check.code for check in plan.warnings) if any(step.mutates for step in plan.todo) else (),
         gates=plan.gates,
+        used=used_of_late(runtime),
     )
-    return plan, terms
+    return plan, choose(config.policy, config.people, facts)
 
 
 def asked(runtime: Runtime, slug: str, fields: dict[str, Any]) -> tuple[Runbook[Any], Ask]:

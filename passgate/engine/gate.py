@@ -15,7 +15,7 @@ from passgate.engine.runtime import Runtime
 from passgate.errors import ConflictError
 from passgate.model.change import Change, Gate, GateState, State
 from passgate.model.decision import PLAN, Decision, GateTerms, Terms, Verdict
-from passgate.policy.votes import Outcome, tally
+from passgate.policy.votes import Outcome, tally_of
 
 FILING_TAKES = timedelta(minutes=1)
 """How old a change without a plan must be before it counts as one whose filing was cut off by a crash."""
@@ -33,17 +33,18 @@ def settle(runtime: Runtime, change: Change) -> Change:
 
 def open_gate(runtime: Runtime, change: Change) -> Change:
     """Put a planned change before those who decide, or let it pass if its policy authorises it in advance."""
-    terms = change.terms or Terms(policy="none", approvals=1)
-    if terms.pre_authorised:
-        return _approve(runtime, change, f"policy {terms.policy!r} authorises it in advance")
+    terms = change.terms or Terms(policy="none")
+    verdict = tally_of(change, (), runtime.clock())
+    if verdict.outcome is Outcome.APPROVED:
+        return _approve(runtime, change, verdict.reasons[0])
     return runtime.store.move(change.id, State.WAITING, ENGINE, needs(terms), runtime.clock())
 
 
 def needs(terms: Terms | GateTerms) -> str:
     """Say in words what a change waits for."""
     others = ", not from who approved the plan" if isinstance(terms, GateTerms) and terms.others else ""
-    count = f"{terms.approvals} approval{'s' if terms.approvals != 1 else ''}"
-    return f"needs {count} from {' or '.join(terms.groups)}{others}"
+    each = (f"{one.needed} approval{'s' if one.needed != 1 else ''} from {one.name}" for one in terms.requirements)
+    return f"needs {' and '.join(each) or 'an approval that nobody can give'}{others}"
 
 
 def stopped_at(change: Change) -> str | None:
@@ -76,15 +77,8 @@ def _count(runtime: Runtime, change: Change) -> None:
         return
     store, now = runtime.store, runtime.clock()
     decisions = store.decisions(change.id)
-    verdict = tally(
-        change.terms,
-        decisions,
-        digest=change.digest,
-        requester=change.requester.person,
-        now=now,
-        approve_by=change.approve_by,
-    )
-    why = verdict.reasons[0] if verdict.reasons else verdict.outcome.value
+    verdict = tally_of(change, decisions, now)
+    why = verdict.reasons[0]
     match verdict.outcome:
         case Outcome.APPROVED:
             _approve(runtime, change, why)
@@ -101,15 +95,7 @@ def _count_second(runtime: Runtime, change: Change, gate: Gate) -> None:
         return
     store, now = runtime.store, runtime.clock()
     decisions = store.decisions(change.id)
-    verdict = tally(
-        change.terms,
-        decisions,
-        digest=change.digest,
-        requester=change.requester.person,
-        now=now,
-        approve_by=gate.approve_by,
-        gate=gate.name,
-    )
+    verdict = tally_of(change, decisions, now, gate.name)
     state = {
         Outcome.APPROVED: GateState.PASSED,
         Outcome.DENIED: GateState.DENIED,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -55,6 +55,10 @@ HostName = Annotated[
 ]
 
 
+Urgency = Literal["normal", "emergency", "break-glass"]
+"""What a change is asked for as; policy says what that means (passgate.model.decision.Kind)."""
+
+
 class Ask(BaseModel):
     """Base of what a runbook asks for: its fields become CLI options, forms and Prefect parameters."""
 
@@ -62,6 +66,11 @@ class Ask(BaseModel):
 
     reason: str = Field(default="", max_length=500, title="Reason", description="Why this change is wanted")
     ticket: str | None = Field(default=None, max_length=100, title="Ticket", description="Id in your ticket system")
+    urgency: Urgency = Field(
+        default="normal",
+        title="Urgency",
+        description="normal; emergency: policy may ask others, faster; break-glass: begin now, be reviewed afterwards",
+    )
 
     def vms(self) -> tuple[str, ...]:
         """Return the names of the VMs that are asked about."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import sys
 import zipfile
 import zlib
@@ -46,8 +47,8 @@ NEXT = {
     "requested": _BEFORE | {"planned"},
     "planned": _BEFORE | {"waiting", "approved"},
     "waiting": _BEFORE | {"approved", "denied", "expired"},
-    "approved": _BEFORE | {"scheduled", "applying", "expired"},
-    "scheduled": _BEFORE | {"applying", "expired"},
+    "approved": _BEFORE | {"waiting", "scheduled", "applying", "expired"},
+    "scheduled": _BEFORE | {"waiting", "applying", "expired"},
     "applying": frozenset({"done", "undone", "stopped", "void"}),
 } | {end: frozenset() for end in ENDS}
 """What may follow what; a test keeps it the same as the engine's own table."""
@@ -72,6 +73,8 @@ class Evidence:
     approved_by: tuple[str, ...]
     denied_by: tuple[str, ...]
     pre_authorised: str
+    broke_glass: str
+    """Who began it without an approval, to be reviewed afterwards."""
     gates: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...]
     """Each second gate that was come to: its name, how it was settled, who approved and who denied there."""
     overrides: tuple[str, ...]
@@ -87,6 +90,8 @@ class Evidence:
         heard = [f"{verdict} by {', '.join(people)}" for verdict, people in self._verdicts if people]
         if self.pre_authorised:
             heard.append(f"allowed beforehand by the policy {self.pre_authorised!r}")
+        if self.broke_glass:
+            heard.append(f"begun without approval by {self.broke_glass}, who broke the glass")
         agreed = ", ".join(heard) or "decided on by nobody"
         agreed += f" (warnings overridden: {', '.join(self.overrides)})" if self.overrides else ""
         return (
@@ -281,12 +286,98 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @dataclass
+class _Vote:
+    """Hold one person's vote, and which of the places that have to be filled it may fill."""
+
+    verdict: str
+    places: tuple[int, ...]
+    instead_of: str = ""
+
+
+class _Votes(dict[str, _Vote]):
+    """Hold the votes that stand at one gate, by person, in their order."""
+
+    def of(self, verdict: str) -> dict[str, _Vote]:
+        """Return those of one kind."""
+        return {person: vote for person, vote in self.items() if vote.verdict == verdict}
+
+    def approve(self, asked: dict[str, Any]) -> bool:
+        """Say whether they fill all places, each person one: by trying, for there are few."""
+        seats = [number for number, one in enumerate(_requirements(asked)) for _ in range(int(one["needed"]))]
+        return bool(seats) and _fill(seats, self.of("approve"))
+
+    def deny(self, asked: dict[str, Any]) -> bool:
+        """Say whether they suffice to end it."""
+        against = [vote.places for vote in self.of("deny").values()]
+        each = enumerate(_requirements(asked))
+        return any(sum(number in places for places in against) >= int(one["denials"]) for number, one in each)
+
+
+def _fill(seats: list[int], votes: dict[str, _Vote]) -> bool:
+    """Say whether different people can sit on all these seats (Hall's condition, by augmenting paths)."""
+    taken: dict[int, str] = {}
+
+    def sit(person: str, tried: set[int]) -> bool:
+        for index, requirement in enumerate(seats):
+            if index in tried or requirement not in votes[person].places:
+                continue
+            tried.add(index)
+            if index not in taken or sit(taken[index], tried):
+                taken[index] = person
+                return True
+        return False
+
+    for person in votes:
+        sit(person, set())
+    return len(taken) == len(seats)
+
+
+def _requirements(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a gate needs; what was recorded before there were several needs one thing."""
+    if "requirements" in asked or not asked.get("approvals"):
+        return list(asked.get("requirements", ()))
+    return [{"needed": asked["approvals"], "denials": asked.get("denials", 1), "voters": asked.get("voters", ())}]
+
+
+def _span(text: str) -> timedelta:
+    """Read a length of time as the record writes it: P1DT2H30M."""
+    found = re.fullmatch(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?", text)
+    if not found:
+        raise ValueError(f"{text!r} is no length of time")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _places(  # noqa: PLR0917 - what the record says of one vote
+    asked: dict[str, Any], terms: dict[str, Any], person: str, at: str, opened_at: str, votes: _Votes
+) -> tuple[tuple[int, ...], str]:
+    """Return which places somebody may fill at that moment, and in whose stead if not by themselves."""
+    now, opened = datetime.fromisoformat(at), datetime.fromisoformat(opened_at)
+    late = any(person in one["voters"] and now >= opened + _span(one["after"]) for one in asked.get("escalations", ()))
+    own = tuple(number for number, one in enumerate(_requirements(asked)) if late or person in one["voters"])
+    spoken_for = {*votes, *(vote.instead_of for vote in votes.values())}
+    for one in terms.get("stand_ins", ()):
+        is_away = datetime.fromisoformat(one["since"]) <= now < datetime.fromisoformat(one["until"])
+        if one["person"] != person or not is_away or one["of"] in spoken_for:
+            continue
+        theirs = tuple(
+            number
+            for number, each in enumerate(_requirements(asked))
+            if one["of"] in each["voters"] and number not in own
+        )
+        if theirs:
+            return (*own, *theirs), one["of"]
+    return own, ""
+
+
+@dataclass
 class _Gate:
     """Hold what the events said of one second gate: its votes are its own."""
 
     approve_by: str
+    opened_at: str
     state: str = "open"
-    votes: dict[str, str] = field(default_factory=dict)
+    votes: _Votes = field(default_factory=_Votes)
 
 
 @dataclass
@@ -294,12 +385,13 @@ class _Told:
     """Hold what the events of one change said so far."""
 
     requester: str
+    asked_at: str
     state: str = "requested"
     digest: str = ""
     terms: dict[str, Any] = field(default_factory=dict)
     approve_by: str = ""
     execute_by: str = ""
-    votes: dict[str, str] = field(default_factory=dict)
+    votes: _Votes = field(default_factory=_Votes)
     steps: dict[str, str] = field(default_factory=dict)
     """The second gate before each step, by the step's index, where policy has terms for it."""
     gates: dict[str, _Gate] = field(default_factory=dict)
@@ -323,7 +415,7 @@ class Story:
         told = self.told.get(event["change"])
         if told is None:
             if event["type"] == "change.requested":
-                self.told[event["change"]] = _Told(event["actor"]["person"], last=event["seq"])
+                self.told[event["change"]] = _Told(event["actor"]["person"], event["at"], last=event["seq"])
                 return None if event["before"] == "0" else "events of this change that came before it are missing"
             if event["change"].startswith("CHG-"):
                 return f"{event['change']} was never requested"
@@ -356,28 +448,33 @@ class Story:
 
     @staticmethod
     def _decision(event: dict[str, Any], told: _Told) -> str | None:
-        data, terms, person = event["data"], told.terms, event["data"]["person"]
+        data, asked, person = event["data"], told.terms, event["data"]["person"]
         name, votes, approve_by, waits = data.get("gate", "plan"), told.votes, told.approve_by, {"planned", "waiting"}
-        barred: set[str] = set()
+        opened_at, barred = told.asked_at, set[str]()
         if name != "plan":
             gate = told.gates.get(name)
             if gate is None or gate.state != "open":
                 return f"{person} decided at the gate {name}, which was {gate.state if gate else 'never opened'}"
-            terms, votes, approve_by, waits = terms["gates"][name], gate.votes, gate.approve_by, {"applying"}
-            barred = {one for one, given in told.votes.items() if given == "approve"} if terms.get("others") else set()
+            asked, votes, approve_by, waits = told.terms["gates"][name], gate.votes, gate.approve_by, {"applying"}
+            opened_at = gate.opened_at
+            barred = set(told.votes.of("approve")) if asked.get("others") else set()
+        if data["verdict"] == "retract":
+            return _retracted(person, told.state, votes, is_plan=name == "plan")
+        places, instead_of = _places(asked, told.terms, person, event["at"], opened_at, votes)
         wrongs = (
             (told.state not in waits, f"decided while the change was {told.state}"),
             (data["digest"] != told.digest, "decided on another plan than the one of this change"),
             (person == told.requester, "decided on a change of their own"),
-            (person not in terms.get("voters", ()), "decided without being entitled to"),
+            (person in told.terms.get("excluded", ()), "decided although excluded from it"),
             (person in barred, f"decided at the gate {name}, which is for others than who approved the plan"),
             (person in votes, "decided twice"),
+            (not places, "decided without being entitled to"),
             (bool(approve_by) and event["at"] > approve_by, f"decided too late, after {approve_by}"),
         )
         for is_wrong, what in wrongs:
             if is_wrong:
                 return f"{person} {what}"
-        votes[person] = data["verdict"]
+        votes[person] = _Vote(data["verdict"], places, instead_of)
         return None
 
     @staticmethod
@@ -387,7 +484,7 @@ class Story:
             return f"the gate {name} was opened {'twice' if name in told.gates else f'while it was {told.state}'}"
         if told.steps.get(data["step"]) != name or data["digest"] != told.digest:
             return f"the gate {name} was opened, but the plan has no such gate before step {data['step']}"
-        told.gates[name] = _Gate(data["approve_by"])
+        told.gates[name] = _Gate(data["approve_by"], event["at"])
         return None
 
     @staticmethod
@@ -396,9 +493,9 @@ class Story:
         gate = told.gates.get(name)
         if gate is None or gate.state != "open" or told.state != "applying":
             return f"the gate {name} was settled as {state}, but was {gate.state if gate else 'never opened'}"
-        asked, verdicts = told.terms["gates"][name], list(gate.votes.values())
-        denied = verdicts.count("deny") >= asked["denials"]
-        approved = verdicts.count("approve") >= asked["approvals"] and not denied
+        asked, verdicts = told.terms["gates"][name], [vote.verdict for vote in gate.votes.values()]
+        denied = gate.votes.deny(asked)
+        approved = gate.votes.approve(asked) and not denied
         wrong = {
             "passed": not approved,
             "denied": not denied,
@@ -413,16 +510,16 @@ class Story:
     @staticmethod
     def _move(event: dict[str, Any], told: _Told) -> str | None:
         data, terms = event["data"], told.terms
-        verdicts = list(told.votes.values())
         if data["from"] != told.state or data["to"] not in NEXT.get(told.state, ()):
             return f"it says {data['from']} became {data['to']}, but the change was {told.state}"
         told.state = data["to"]
         if told.state == "approved":
             told.execute_by = data.get("execute_by") or ""
-            if not terms.get("pre_authorised"):
-                if verdicts.count("approve") < terms.get("approvals", 1):
-                    return f"it was approved with {verdicts.count('approve')} of {terms.get('approvals', 1)} approvals"
-                if verdicts.count("deny") >= terms.get("denials", 1):
+            if not terms.get("pre_authorised") and not terms.get("break_glass"):
+                if not told.votes.approve(terms):
+                    needed = sum(int(one["needed"]) for one in _requirements(terms))
+                    return f"it was approved with {len(told.votes.of('approve'))} of {needed} approvals"
+                if told.votes.deny(terms):
                     return "it was approved although it was denied"
         if told.state == "applying" and told.execute_by and event["at"] > told.execute_by:
             return f"it was begun after its approval had run out ({told.execute_by})"
@@ -451,6 +548,16 @@ class Story:
         if data.get("state") != "intent":
             # A failed attempt that will be tried again leaves the intent open.
             self.open_intents.pop(place, None)
+
+
+def _retracted(person: str, state: str, votes: _Votes, *, is_plan: bool) -> str | None:
+    """Take somebody's vote back; return what is wrong with that."""
+    if person not in votes:
+        return f"{person} took a decision back that does not stand"
+    if is_plan and state not in {"waiting", "approved", "scheduled"}:
+        return f"{person} took a decision back while the change was {state}"
+    del votes[person]
+    return None
 
 
 def _shut_gate(told: _Told, step: str) -> str | None:
@@ -613,6 +720,7 @@ def check(path: Path, key: str) -> Evidence:
         approved_by=approved,
         denied_by=denied,
         pre_authorised=policy,
+        broke_glass=(told.terms.get("break_glass") or {}).get("by", ""),
         gates=tuple((name, gate.state, *_by_verdict(gate.votes)) for name, gate in told.gates.items()),
         overrides=tuple(warnings) if approved else (),
         end=told.state,
@@ -622,12 +730,9 @@ def check(path: Path, key: str) -> Evidence:
     )
 
 
-def _by_verdict(votes: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _by_verdict(votes: _Votes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return who approved and who denied."""
-    approved, denied = (
-        tuple(sorted(person for person, given in votes.items() if given == verdict)) for verdict in ("approve", "deny")
-    )
-    return approved, denied
+    return tuple(sorted(votes.of("approve"))), tuple(sorted(votes.of("deny")))
 
 
 @contextmanager

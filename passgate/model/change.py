@@ -46,13 +46,16 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.PLANNED: frozenset({State.WAITING, State.APPROVED, State.VOID, State.WITHDRAWN, State.STOPPED}),
     State.WAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}),
     State.APPROVED: frozenset(
-        {State.SCHEDULED, State.APPLYING, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}
+        {State.WAITING, State.SCHEDULED, State.APPLYING, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}
     ),
-    State.SCHEDULED: frozenset({State.APPLYING, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}),
+    State.SCHEDULED: frozenset(
+        {State.WAITING, State.APPLYING, State.EXPIRED, State.WITHDRAWN, State.VOID, State.STOPPED}
+    ),
     State.APPLYING: frozenset({State.DONE, State.UNDONE, State.STOPPED, State.VOID}),
     **{end: frozenset() for end in ENDS},
 }
-"""What may follow what. The store refuses everything else with ConflictError."""
+"""What may follow what. The store refuses everything else with ConflictError. A decision that is taken back puts what
+was approved back to waiting."""
 
 EXIT_CODES: dict[State, int] = {
     State.DONE: 0,

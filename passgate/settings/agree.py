@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from zoneinfo import available_timezones
 
-from passgate.settings.shape import Approval, Person, PolicyRule
+from passgate.settings.people import Person
+from passgate.settings.rules import Approval, Escalation, PolicyRule, Selector
 
 PLAN = "plan"
 """Name that no second gate may bear: decisions on the plan as a whole have it (`passgate.model.decision.PLAN`)."""
@@ -32,37 +34,68 @@ def disagreements(people: Sequence[Person], rules: Sequence[PolicyRule]) -> Iter
     groups = {group for person in people for group in person.groups}
     names = {person.id for person in people} | groups
     seen: dict[str, int] = {}
-    catch_all: PolicyRule | None = None
     for index, rule in enumerate(rules):
         if rule.name in seen:
             yield Disagreement("rules", index, "name", f"there are two rules called {rule.name!r}")
         seen[rule.name] = index
-        if catch_all is not None:
-            yield Disagreement(
-                "rules", index, "name", f"rule {rule.name!r} is never reached: {catch_all.name!r} before it matches all"
-            )
-        elif matches_everything(rule):
-            catch_all = rule
         for unknown in sorted(set(rule.requesters) - names - {"*"}):
             yield Disagreement(
                 "rules", index, "requesters", f"{unknown!r} is neither a person nor a group in people.yaml"
             )
         yield from _about_approval(index, rule, people)
-    if rules and catch_all is None:
-        yield Disagreement(
-            "rules",
-            len(rules) - 1,
-            "name",
-            "no rule matches every change; let the last one have no runbooks, risks, vms and requesters",
-        )
+        yield from _about_hours(index, rule)
+        yield from _about_glass(index, rule, groups, {person.id for person in people})
+    yield from _about_all(rules)
 
 
 def matches_everything(rule: PolicyRule) -> bool:
     """Say whether no change passes that rule by."""
-    return "*" in rule.runbooks and not rule.risks and "*" in rule.vms and "*" in rule.requesters
+    conditions = set(Selector.model_fields) | {"hours"}
+    return all(not (said := getattr(rule, name)) or "*" in said for name in conditions)
+
+
+def _about_all(rules: Sequence[PolicyRule]) -> Iterator[Disagreement]:
+    if rules and not any(rule.default and rule.approval and matches_everything(rule) for rule in rules):
+        yield Disagreement(
+            "rules",
+            len(rules) - 1,
+            "name",
+            "no rule is for what the others don't know; let one have `default: true`, an approval, and no conditions",
+        )
+    always = next((rule for rule in rules if not rule.default and rule.approval and matches_everything(rule)), None)
+    for index, rule in enumerate(rules):
+        if rule.pre_authorised and always is not None:
+            yield Disagreement(
+                "rules",
+                index,
+                "pre_authorised",
+                f"rule {rule.name!r} authorises nothing: {always.name!r} asks for an approval of every change, and the "
+                "stricter rule wins; give that one `default: true`",
+            )
+
+
+def _about_hours(index: int, rule: PolicyRule) -> Iterator[Disagreement]:
+    for one in rule.hours:
+        if one.zone not in available_timezones():
+            yield Disagreement("rules", index, "hours", f"{one.zone!r} is no IANA time zone, such as Europe/Vienna")
+        if one.start == one.end:
+            yield Disagreement("rules", index, "hours", f"hours from {one.start} to {one.end} are none")
+
+
+def _about_glass(index: int, rule: PolicyRule, groups: set[str], ids: set[str]) -> Iterator[Disagreement]:
+    glass = rule.break_glass
+    if glass is None:
+        return
+    named = [("group", one) for one in (*glass.groups, *glass.reviewers) if one not in groups]
+    named += [("person", one) for one in glass.people if one not in ids]
+    for what, name in named:
+        yield Disagreement("rules", index, "break_glass", f"no {what} {name!r} is in people.yaml")
+    if (glass.groups or glass.people) and not glass.reviewers:
+        yield Disagreement("rules", index, "break_glass", "nobody reviews it afterwards; name reviewers")
 
 
 def _about_people(people: Sequence[Person]) -> Iterator[Disagreement]:
+    everybody = {person.id for person in people}
     ids: dict[str, str] = {}
     slacks: dict[str, str] = {}
     groups = {group for person in people for group in person.groups}
@@ -82,56 +115,98 @@ def _about_people(people: Sequence[Person]) -> Iterator[Disagreement]:
             )
         if person.slack is not None:
             slacks[person.slack] = person.id
+        for absence in person.absences:
+            if absence.delegate is not None and absence.delegate not in everybody - {person.id}:
+                yield Disagreement(
+                    "people", index, "absences", f"{absence.delegate!r} is nobody else in people.yaml who could decide"
+                )
 
 
 def _about_approval(index: int, rule: PolicyRule, people: Sequence[Person]) -> Iterator[Disagreement]:
-    if rule.pre_authorised == (rule.approval is not None):
-        both = (
-            "both pre_authorised and an approval" if rule.pre_authorised else "neither pre_authorised nor an approval"
+    if rule.pre_authorised and rule.approval:
+        yield Disagreement(
+            "rules", index, "name", f"rule {rule.name!r} has both pre_authorised and an approval; it needs one of them"
         )
-        yield Disagreement("rules", index, "name", f"rule {rule.name!r} has {both}; it needs exactly one of them")
-    if rule.approval is not None:
-        yield from _about_groups(index, f"rule {rule.name!r}", "approval", rule.approval, people)
+    if rule.default and not rule.settles:
+        yield Disagreement(
+            "rules", index, "name", f"rule {rule.name!r} is a default and has neither pre_authorised nor an approval"
+        )
+    if rule.limit and not rule.pre_authorised:
+        yield Disagreement("rules", index, "limit", f"rule {rule.name!r} limits what it does not authorise in advance")
+    yield from _about_approvals(index, f"rule {rule.name!r}", "approval", rule.approval, people)
+    yield from _about_escalations(index, "escalate", rule.escalate, people)
     for name, gate in rule.gates.items():
         if name == PLAN:
             yield Disagreement("rules", index, "gates", f"{PLAN!r} is the gate before the first step: see approval")
-        yield from _about_groups(index, f"gate {name!r} of rule {rule.name!r}", "gates", gate.approval, people)
+        yield from _about_approvals(index, f"gate {name!r} of rule {rule.name!r}", "gates", gate.approval, people)
+        yield from _about_escalations(index, "gates", gate.escalate, people)
         yield from _about_others(index, rule, name, people)
 
 
-def _about_groups(
+def _about_approvals(
+    index: int, what: str, field: str, approvals: Sequence[Approval], people: Sequence[Person]
+) -> Iterator[Disagreement]:
+    for approval in approvals:
+        yield from _about_one(index, what, field, approval, people)
+    members = _members(approvals, people)
+    needed = sum(one.needed for one in approvals)
+    if len(approvals) > 1 and members and not any(one.owners for one in approvals) and needed > len(members):
+        yield Disagreement(
+            "rules",
+            index,
+            field,
+            f"{what} needs {needed} different people, but there are only {len(members)} "
+            f"({', '.join(sorted(members))}): a policy that nobody can satisfy",
+        )
+
+
+def _about_one(
     index: int, what: str, field: str, approval: Approval, people: Sequence[Person]
 ) -> Iterator[Disagreement]:
     for group in approval.groups:
         if not any(group in person.groups for person in people):
             yield Disagreement("rules", index, field, f"nobody in people.yaml is in the group {group!r}")
-    members = _members(approval, people)
+    for one in approval.people:
+        if all(one != person.id for person in people):
+            yield Disagreement("rules", index, field, f"{one!r} is no person in people.yaml")
+    members = _members((approval,), people)
     for word, count in (("approvals", approval.needed), ("denials", approval.denials)):
-        if members and count > len(members):
+        if members and not approval.owners and count > len(members):
             yield Disagreement(
                 "rules",
                 index,
                 field,
-                f"{what} needs {count} {word}, but {' and '.join(approval.groups)} have only "
+                f"{what} needs {count} {word}, but {' and '.join((*approval.groups, *approval.people))} have only "
                 f"{len(members)} members ({', '.join(sorted(members))}): a policy that nobody can satisfy",
             )
 
 
+def _about_escalations(
+    index: int, field: str, escalations: Sequence[Escalation], people: Sequence[Person]
+) -> Iterator[Disagreement]:
+    groups = {group for person in people for group in person.groups}
+    for group in (group for one in escalations for group in one.groups if group not in groups):
+        yield Disagreement("rules", index, field, f"nobody in people.yaml is in the group {group!r}")
+
+
 def _about_others(index: int, rule: PolicyRule, name: str, people: Sequence[Person]) -> Iterator[Disagreement]:
     gate = rule.gates[name]
-    if rule.approval is None or not gate.others:
+    both = (*rule.approval, *gate.approval)
+    if not rule.approval or not gate.others or any(one.owners for one in both):
         return
-    both = _members(rule.approval, people) | _members(gate.approval, people)
-    needed = rule.approval.needed + gate.approval.needed
-    if both and needed > len(both):
+    members = _members(both, people)
+    needed = sum(one.needed for one in both)
+    if members and needed > len(members):
         yield Disagreement(
             "rules",
             index,
             "gates",
             f"rule {rule.name!r} and its gate {name!r} need {needed} different people, but their groups have only "
-            f"{len(both)} members ({', '.join(sorted(both))}): a policy that nobody can satisfy",
+            f"{len(members)} members ({', '.join(sorted(members))}): a policy that nobody can satisfy",
         )
 
 
-def _members(approval: Approval, people: Sequence[Person]) -> set[str]:
-    return {person.id for person in people if set(person.groups) & set(approval.groups)}
+def _members(approvals: Sequence[Approval], people: Sequence[Person]) -> set[str]:
+    groups = {group for one in approvals for group in one.groups}
+    named = {person for one in approvals for person in one.people}
+    return {person.id for person in people if person.id in named or set(person.groups) & groups}

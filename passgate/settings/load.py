@@ -17,19 +17,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from passgate.errors import ConfigError
 from passgate.settings.agree import disagreements
-from passgate.settings.shape import (
-    Chat,
-    Config,
-    Devices,
-    FromEnv,
-    FromFile,
-    LabWorld,
-    People,
-    Policy,
-    Service,
-    Settings,
-    Site,
-)
+from passgate.settings.people import People
+from passgate.settings.rules import Policy
+from passgate.settings.shape import Chat, Config, Devices, LabWorld, Service, Site
+from passgate.settings.values import FromEnv, FromFile, Settings
 
 FILES: dict[str, type[Settings]] = {
     "site": Site,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from passgate.settings.load import FILES
 from passgate.settings.place import config_dir
-from passgate.settings.shape import Policy, Settings
+from passgate.settings.rules import Policy
+from passgate.settings.values import Settings
 
 
 def schemas() -> dict[str, str]:

@@ -6,83 +6,15 @@ up in Passgate's home. Secrets must be references. References are resolved when 
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-DURATION = r"^(\d+(\.\d+)?[dhms])+$"
-
-
-def _duration(given: Any) -> timedelta:
-    """Read a duration as people write it: 30s, 90m, 8h, 1h30m, 2d."""
-    if isinstance(given, timedelta):
-        return given
-    if not isinstance(given, str) or not re.fullmatch(DURATION, given):
-        raise PydanticCustomError("duration", "a duration such as 30s, 90m, 8h, 1h30m or 2d")
-    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", given)
-    return sum((timedelta(**{UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": DURATION, "examples": ["30s", "8h", "2d"]}),
-]
-"""A length of time as people write it."""
-
-
-class Settings(BaseModel):
-    """Refuse unknown fields, so that a typing error in config is an error and not a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FromEnv(Settings):
-    """Take the value from an environment variable."""
-
-    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name of the environment variable")
-
-
-class FromFile(Settings):
-    """Take the value from a file; its last newline is not part of it."""
-
-    file: str = Field(min_length=1, description="Path; a relative one is looked up in Passgate's home")
-
-
-def _kind_of_reference(given: Any) -> str | None:
-    """Say which kind of text was written; None: neither a value nor a reference."""
-    if isinstance(given, str):
-        return "value"
-    if isinstance(given, FromEnv) or (isinstance(given, dict) and "env" in given):
-        return "env"
-    if isinstance(given, FromFile) or (isinstance(given, dict) and "file" in given):
-        return "file"
-    return None
-
-
-Reference = Annotated[
-    Annotated[FromEnv, Tag("env")] | Annotated[FromFile, Tag("file")],
-    Discriminator(
-        _kind_of_reference,
-        custom_error_type="reference",
-        custom_error_message="a reference, {env: NAME} or {file: path}, never the secret itself",
-    ),
-]
-"""Where a secret is kept."""
-
-Text = Annotated[
-    Annotated[str, Tag("value")] | Annotated[FromEnv, Tag("env")] | Annotated[FromFile, Tag("file")],
-    Discriminator(
-        _kind_of_reference,
-        custom_error_type="text",
-        custom_error_message="a text, or a reference: {env: NAME} or {file: path}",
-    ),
-]
-"""A plain value or a reference to one."""
+from passgate.settings.people import People
+from passgate.settings.rules import Policy
+from passgate.settings.values import Duration, Reference, Settings, Text
 
 
 class VCenter(Settings):
@@ -162,73 +94,6 @@ class Site(Settings):
         default=(), description="Logins for looking at devices; one that names the VM goes before one for all"
     )
     pci: Pci = Field(default=Pci(), description="What can't be read about PCI passthrough")
-
-
-class Person(Settings):
-    """Name one person; `slack` is the Slack user id, `groups` are named freely and used in policies."""
-
-    id: str = Field(pattern=r"^[a-z][a-z0-9._-]{0,62}$", description="Lower case, such as alice or a.archer")
-    name: str = Field(description="As people read it")
-    slack: str | None = Field(
-        default=None, pattern=r"^[UW][A-Z0-9]{2,}$", description="Slack user id such as U012ABCDEF, not the name"
-    )
-    email: str | None = Field(default=None, description="For your own use; Passgate does not write mail yet")
-    groups: tuple[str, ...] = Field(default=(), description="Named freely; policies speak of them")
-
-
-class People(Settings):
-    """config/people.yaml: who may speak to Passgate."""
-
-    people: tuple[Person, ...]
-
-
-class Approval(Settings):
-    """Say how many approvals from which groups a change needs, and how many denials end it."""
-
-    needed: int = Field(default=1, ge=1, le=20, description="How many different people must approve")
-    groups: tuple[str, ...] = Field(min_length=1, description="Members of any of these may decide; never the requester")
-    denials: int = Field(default=1, ge=1, le=20, description="How many denials end the change")
-
-
-GateName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-
-
-class GateRule(Settings):
-    """Say what a second gate needs: one right before a step, such as a host reboot, once the plan was approved."""
-
-    approval: Approval = Field(description="Whose approval it takes to go on; never the requester's")
-    approve_within: Duration = Field(
-        default=timedelta(hours=2), description="Then what was done is taken back; never null: it is half done"
-    )
-    others: bool = Field(default=False, description="Who approved the plan does not count at this gate")
-
-
-class PolicyRule(Settings):
-    """Say what the changes that it matches need. The first rule that matches is the one."""
-
-    name: str = Field(description="Told to people, and recorded with each change")
-    runbooks: tuple[str, ...] = Field(default=("*",), description="Slugs; * stands for any")
-    risks: tuple[Literal["read-only", "low", "disruptive", "host-wide"], ...] = Field(
-        default=(), description="None: any"
-    )
-    vms: tuple[str, ...] = Field(default=("*",), description="Glob patterns over the names of the VMs that are changed")
-    requesters: tuple[str, ...] = Field(default=("*",), description="Person ids or groups; * stands for anybody")
-    pre_authorised: bool = Field(default=False, description="A standard change: planned, recorded, not asked for")
-    approval: Approval | None = Field(default=None, description="Whose approval it takes, if not pre-authorised")
-    approve_within: Duration | None = Field(default=timedelta(hours=8), description="Null: waits for ever")
-    execute_within: Duration | None = Field(default=timedelta(hours=4), description="How long an approval stays good")
-    undo_on_failure: bool = Field(default=True, description="Take back what was done when a step fails for good")
-    gates: dict[GateName, GateRule] = Field(
-        default_factory=dict,
-        description="Second gates by name, such as host-reboot and guest-reboot; one that is not named here is not "
-        "asked at: the plan's approval covers its step",
-    )
-
-
-class Policy(Settings):
-    """config/policies/*.yaml: rules, tried in the order of file names and then of lines."""
-
-    rules: tuple[PolicyRule, ...]
 
 
 class Slack(Settings):

@@ -65,6 +65,19 @@ def require_open(change: Change, decision: Decision) -> None:
         )
 
 
+def require_not_begun(change: Change, decision: Decision) -> None:
+    """Raise ConflictError unless a decision at that gate may still be taken back: until what it lets pass has begun."""
+    waits = {State.PLANNED, State.WAITING, State.APPROVED, State.SCHEDULED}
+    at = change.open_gate
+    is_open = change.state in waits if decision.gate == PLAN else at is not None and at.name == decision.gate
+    if not is_open:
+        raise ConflictError(
+            f"{change.id} is {change.state}: the decision {_on(decision.gate)} can't be taken back any more.",
+            hint=f"`passgate show {change.id}` says how it stands.",
+            subject=change.id,
+        )
+
+
 def _on(gate: str) -> str:
     return "on its plan" if gate == PLAN else f"at the gate {gate}"
 

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a database that says so needs none."""
 
 
@@ -91,6 +91,8 @@ decisions = Table(
     Column("digest", String(80), primary_key=True),
     Column("gate", String(64), primary_key=True),
     Column("person", String(64), primary_key=True),
+    # Which of the person's decisions there: one that was taken back may be followed by another.
+    Column("number", Integer, primary_key=True, autoincrement=False),
     Column("door", String(16), nullable=False),
     Column("verdict", String(16), nullable=False),
     Column("reason", Words, nullable=False),

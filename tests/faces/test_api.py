@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from passgate.faces.web.app import make_app
 from passgate.model.change import State
-from passgate.settings.shape import People, Person
+from passgate.settings.people import People, Person
 from tests.faces.served import Served
 from tests.lab_site import Lab
 

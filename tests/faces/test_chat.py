@@ -29,7 +29,7 @@ from passgate.lab.slack import SlackServer
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
 from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.plan import Plan, PlannedStep, Risk
-from passgate.settings.shape import People, Person
+from passgate.settings.people import People, Person
 from passgate.store.store import Store
 
 BOT, APP, CHANNEL = "xoxb-lab-bot", "xapp-lab-app", "C0PASSGATE"
@@ -472,7 +472,7 @@ async def test_kill_between_store_and_ack_loses_no_click(place: Place, tmp_path:
         import asyncio, os, signal, sys
         from passgate.connect.slack import SlackConnector
         from passgate.faces.chat.service import Chat
-        from passgate.settings.shape import People
+        from passgate.settings.people import People
         from passgate.store.store import Store
 
         class Dying(Store):

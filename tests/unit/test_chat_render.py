@@ -20,7 +20,7 @@ from passgate.lab.slack.blocks import TEXT_OF_ALL_BLOCKS, faults_of_blocks, faul
 from passgate.model.change import ENDS, Actor, Change, Door, Event, EventType, JournalEntry, State, StepState
 from passgate.model.decision import Decision, Terms, Verdict
 from passgate.model.plan import CheckResult, Plan, PlannedStep, Risk, Severity
-from passgate.settings.shape import People, Person
+from passgate.settings.people import People, Person
 
 AT = datetime(2026, 11, 23, 7, 5, tzinfo=UTC)
 ALICE, ENGINE = Actor(person="alice", door=Door.CLI), Actor(person="passgate", door=Door.ENGINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from passgate.errors import PolicyError
 from passgate.model.decision import Decision, Terms, Verdict
 from passgate.model.plan import Risk
-from passgate.policy import Outcome, choose, may_vote, tally
+from passgate.policy import Facts, Outcome, Target, choose, may_vote, tally
 from passgate.settings.load import load_config
-from passgate.settings.shape import Approval, People, Person, Policy, PolicyRule
+from passgate.settings.people import People, Person
+from passgate.settings.rules import Approval, Policy, PolicyRule
 
 CONFIG = load_config(Path(__file__).parents[2] / "config")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -27,7 +29,7 @@ decision = st.builds(
     digest=st.sampled_from([PLAN, "sha256:other"]),
     person=st.sampled_from(NAMES),
     door=st.sampled_from(["slack", "cli"]),
-    verdict=st.sampled_from(Verdict),
+    verdict=st.sampled_from([Verdict.APPROVE, Verdict.DENY]),
     at=st.integers(-20, 20).map(lambda minutes: NOW + timedelta(minutes=minutes)),
 )
 votes = st.lists(decision, max_size=12)
@@ -39,6 +41,12 @@ terms = st.builds(
     groups=st.just(("operations",)),
     voters=st.lists(st.sampled_from(NAMES), unique=True).map(tuple),
 )
+
+
+def facts(runbook: str, risk: Risk, vms: list[str], requester: str, **more: Any) -> Facts:
+    """Say of a change what policy needs to know."""
+    targets = tuple(Target(kind="vm", name=vm) for vm in vms)
+    return Facts(runbook=runbook, risk=risk, requester=requester, at=NOW, targets=targets, **more)
 
 
 @given(terms, votes, st.sampled_from(NAMES))
@@ -100,9 +108,7 @@ def test_terms_that_ask_for_nothing_by_mistake_wait() -> None:
 
 def test_a_standard_change_is_approved_by_its_policy() -> None:
     """A pre-authorised change waits for nobody, and the reason names the policy."""
-    chosen = choose(
-        CONFIG.policy, CONFIG.people, runbook="usb-controller-add", risk=Risk.LOW, vms=["test-01"], requester="alice"
-    )
+    chosen = choose(CONFIG.policy, CONFIG.people, facts("usb-controller-add", Risk.LOW, ["test-01"], "alice"))
     result = tally(chosen, [], digest=PLAN, requester="alice", now=NOW)
     assert (result.outcome, result.reasons[0]) == (
         Outcome.APPROVED,
@@ -112,17 +118,15 @@ def test_a_standard_change_is_approved_by_its_policy() -> None:
 
 def test_a_riskier_plan_of_a_standard_runbook_needs_its_approval() -> None:
     """Pre-authorisation is for the risk that it names."""
-    normal = PolicyRule(name="normal", approval=Approval(groups=("operations",)))
+    normal = PolicyRule(name="normal", default=True, approval=Approval(groups=("operations",)))
     rules = Policy(rules=(PolicyRule(name="standard", risks=("low",), pre_authorised=True), normal))
-    chosen = choose(rules, CONFIG.people, runbook="any", risk=Risk.DISRUPTIVE, vms=["win-01"], requester="alice")
+    chosen = choose(rules, CONFIG.people, facts("any", Risk.DISRUPTIVE, ["win-01"], "alice"))
     assert (chosen.policy, chosen.approvals, chosen.voters) == ("normal", 1, ("bob", "carol"))
 
 
 def test_the_requester_is_no_voter() -> None:
     """A member of the group that asks is left out of those who may approve."""
-    chosen = choose(
-        CONFIG.policy, CONFIG.people, runbook="usb-attach", risk=Risk.DISRUPTIVE, vms=["win-01"], requester="bob"
-    )
+    chosen = choose(CONFIG.policy, CONFIG.people, facts("usb-attach", Risk.DISRUPTIVE, ["win-01"], "bob"))
     assert chosen.voters == ("carol",)
 
 
@@ -131,8 +135,8 @@ def test_a_policy_that_nobody_can_satisfy_is_refused_at_the_door() -> None:
     people = People(people=(Person(id="bob", name="Bob", groups=("operations",)), Person(id="al", name="Al")))
     policy = Policy(rules=(PolicyRule(name="all", approval=Approval(groups=("operations",))),))
     with pytest.raises(PolicyError, match=r"besides bob.*nobody could approve: a policy that nobody can satisfy"):
-        choose(policy, people, runbook="usb-attach", risk=Risk.LOW, vms=["x"], requester="bob")
-    assert choose(policy, people, runbook="usb-attach", risk=Risk.LOW, vms=["x"], requester="al").voters == ("bob",)
+        choose(policy, people, facts("usb-attach", Risk.LOW, ["x"], "bob"))
+    assert choose(policy, people, facts("usb-attach", Risk.LOW, ["x"], "al")).voters == ("bob",)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +144,9 @@ def test_a_policy_that_nobody_can_satisfy_is_refused_at_the_door() -> None:
 )
 def test_a_rule_for_some_vms_matches_only_when_all_vms_fit(vms: list[str], policy: str) -> None:
     """A change that touches one VM outside a rule's pattern does not pass under that rule."""
-    rest = PolicyRule(name="rest", approval=Approval(groups=("operations",)))
+    rest = PolicyRule(name="rest", default=True, approval=Approval(groups=("operations",)))
     rules = Policy(rules=(PolicyRule(name="lab", vms=("lab-*",), pre_authorised=True), rest))
-    chosen = choose(rules, CONFIG.people, runbook="usb-attach", risk=Risk.LOW, vms=vms, requester="alice")
+    chosen = choose(rules, CONFIG.people, facts("usb-attach", Risk.LOW, vms, "alice"))
     assert chosen.policy == policy
 
 
@@ -156,9 +160,7 @@ def test_a_rule_for_some_vms_matches_only_when_all_vms_fit(vms: list[str], polic
 )
 def test_who_may_not_vote_is_told_why_and_who_may(person: str, words: str) -> None:
     """A refused person learns the reason."""
-    chosen = choose(
-        CONFIG.policy, CONFIG.people, runbook="usb-attach", risk=Risk.DISRUPTIVE, vms=["win-01"], requester="alice"
-    )
+    chosen = choose(CONFIG.policy, CONFIG.people, facts("usb-attach", Risk.DISRUPTIVE, ["win-01"], "alice"))
     with pytest.raises(PolicyError) as caught:
         may_vote(chosen, CONFIG.people, person, "alice")
     assert words in caught.value.message

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.errors import PolicyError
-from passgate.model.decision import PLAN, Decision, GateTerms, Terms, Verdict
+from passgate.model.decision import PLAN, Decision, GateTerms, Requirement, Terms, Verdict
 from passgate.model.plan import Risk
-from passgate.policy import Outcome, choose, may_approve_plan, may_vote, tally
+from passgate.policy import Facts, Outcome, choose, may_approve_plan, may_vote, tally
 from passgate.settings.agree import disagreements
 from passgate.settings.load import load_config
-from passgate.settings.shape import Approval, GateRule, People, Person, Policy, PolicyRule
+from passgate.settings.people import People, Person
+from passgate.settings.rules import Approval, GateRule, Policy, PolicyRule
 
 CONFIG = load_config(Path(__file__).parents[2] / "config")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -32,7 +33,7 @@ decision = st.builds(
     gate=st.sampled_from([PLAN, REBOOT, "guest-reboot"]),
     person=st.sampled_from(NAMES),
     door=st.sampled_from(["slack", "cli"]),
-    verdict=st.sampled_from(Verdict),
+    verdict=st.sampled_from([Verdict.APPROVE, Verdict.DENY]),
     at=st.integers(-20, 20).map(lambda minutes: NOW + timedelta(minutes=minutes)),
 )
 votes = st.lists(decision, max_size=16)
@@ -93,7 +94,8 @@ def test_no_order_of_votes_lets_one_gates_votes_count_for_the_other(
 @given(terms, votes)
 def test_a_denial_at_a_gate_wins_over_any_approvals(asked: Terms, cast: list[Decision]) -> None:
     """One that suffices stands, whatever the plan's voters and the gate's other voters said."""
-    gate = asked.gates[REBOOT].model_copy(update={"denials": 1, "voters": ("bob", "erin"), "others": False})
+    needed = asked.gates[REBOOT].approvals
+    gate = GateTerms(approvals=needed, denials=1, voters=("bob", "erin"), approve_within=HOUR)
     strict = asked.model_copy(update={"gates": {REBOOT: gate}})
     denial = Decision(
         change="CHG-0001", digest=DIGEST, gate=REBOOT, person="erin", door="cli", verdict=Verdict.DENY, at=NOW - HOUR
@@ -131,24 +133,27 @@ def rules(**gate: Any) -> Policy:
     """Return one rule with a gate."""
     both = {"approval": Approval(groups=("operations",)), **gate}
     return Policy(
-        rules=(PolicyRule(name="all", approval=Approval(groups=("operations",)), gates={REBOOT: GateRule(**both)}),)
+        rules=(
+            PolicyRule(
+                name="all", default=True, approval=Approval(groups=("operations",)), gates={REBOOT: GateRule(**both)}
+            ),
+        )
     )
 
 
 def chosen(policy: Policy = CONFIG.policy, requester: str = "alice", **how: Any) -> Terms:
     """Choose terms for a host-wide plan with a reboot."""
-    asked = {"runbook": "pci-enable", "risk": Risk.HOST_WIDE, "vms": [], "gates": (REBOOT,), **how}
-    return choose(policy, CONFIG.people, requester=requester, **asked)
+    asked = {"runbook": "pci-enable", "risk": Risk.HOST_WIDE, "gates": (REBOOT,), "at": NOW, **how}
+    return choose(policy, CONFIG.people, Facts(requester=requester, **asked))
 
 
 def test_the_shipped_policy_wants_other_eyes_before_a_host_reboot() -> None:
     """Who approved the plan does not count at the gate; a plan without that step has no such gate."""
     assert chosen().gates == {
         REBOOT: GateTerms(
-            approvals=1,
-            denials=1,
-            groups=("operations",),
-            voters=("bob", "carol"),
+            requirements=(
+                Requirement(name="operations", rule="host-wide", groups=("operations",), voters=("bob", "carol")),
+            ),
             others=True,
             approve_within=timedelta(hours=2),
         )
@@ -208,7 +213,7 @@ def test_a_warning_takes_a_change_out_of_pre_authorisation() -> None:
         pre_authorised=True,
         gates={REBOOT: GateRule(approval=Approval(groups=("operations",)))},
     )
-    rest = PolicyRule(name="rest", approval=Approval(groups=("operations",)), undo_on_failure=False)
+    rest = PolicyRule(name="rest", default=True, approval=Approval(groups=("operations",)), undo_on_failure=False)
     policy = Policy(rules=(standard, rest))
     assert chosen(policy).pre_authorised
     warned = chosen(policy, warnings=("USB-DEV-04",))
@@ -219,7 +224,7 @@ def test_a_warning_takes_a_change_out_of_pre_authorisation() -> None:
         ("bob", "carol"),
     )
     assert warned.gates.keys() == {REBOOT}
-    with pytest.raises(PolicyError, match=r"pci-enable has warnings \(USB-DEV-04\), so somebody has to approve it"):
+    with pytest.raises(PolicyError, match=r"'standard': it has warnings \(USB-DEV-04\), so somebody has to approve it"):
         chosen(Policy(rules=(standard,)), warnings=("USB-DEV-04",))
 
 
@@ -234,5 +239,5 @@ def test_two_groups_may_share_the_gates() -> None:
     )
     gate = GateRule(approval=Approval(groups=("hosts",)), others=True)
     policy = Policy(rules=(PolicyRule(name="all", approval=Approval(groups=("plans",)), gates={REBOOT: gate}),))
-    found = choose(policy, staff, runbook="x", risk=Risk.LOW, vms=[], requester="al", gates=(REBOOT,))
+    found = choose(policy, staff, Facts(runbook="x", risk=Risk.LOW, requester="al", at=NOW, gates=(REBOOT,)))
     assert (found.voters, found.gates[REBOOT].voters) == (("bo",), ("bo", "cy"))

@@ -10,7 +10,7 @@ import pytest
 from passgate.errors import ConfigError
 from passgate.settings.load import load_config, resolve
 from passgate.settings.place import config_dir, content, home
-from passgate.settings.shape import FromEnv, FromFile
+from passgate.settings.values import FromEnv, FromFile
 
 SHIPPED = Path(__file__).parents[2] / "config"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from passgate.faces.chat.text import safe
-from passgate.settings.shape import People, Person
+from passgate.settings.people import People, Person
 
 MOST = 20
 """So many people are named in one message; the others are counted."""

@@ -137,7 +137,7 @@ class Renderer:
         if change.terms is None:
             return ""
         asked = ballot(change.terms, name, change.digest or "", view.decisions)
-        return self.people.mentions(tuple(one for one in asked.voters if one not in asked.barred))
+        return self.people.mentions(asked.voters)
 
     @staticmethod
     def _gate_impact(change: Change, gate: Gate) -> tuple[str, ...]:
@@ -185,7 +185,7 @@ class Renderer:
         """Say what is needed, or what came of it: this stands in place of the buttons once there is a decision."""
         change = view.change
         lines = [vote(self.people, decision) for decision in view.decisions]
-        if change.state in {State.PLANNED, State.WAITING} and change.terms and not change.terms.pre_authorised:
+        if change.state in {State.PLANNED, State.WAITING} and change.terms and change.terms.requirements:
             lines.insert(0, needs(self.people, change, view.decisions))
         if change.terms and change.terms.pre_authorised:
             lines.append(f"Pre-authorised by the policy “{safe(change.terms.policy, 80)}”: no approval is needed.")

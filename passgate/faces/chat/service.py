@@ -13,7 +13,7 @@ from passgate.faces.chat.sender import Sender
 if TYPE_CHECKING:
     from passgate.connect.slack import SlackConnector
     from passgate.faces.chat.clicks import Desk
-    from passgate.settings.shape import People
+    from passgate.settings.people import People
     from passgate.store.store import Store
 
 

@@ -11,7 +11,7 @@ from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs
 from passgate.model.change import Event, EventType, GateState, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
 from passgate.model.table import columns
-from passgate.policy.votes import ballot
+from passgate.policy.votes import ballot, standing
 
 TABLE = 1600
 """UTF-16 units of a table in the thread: with the words around it, it stays within one section."""
@@ -64,7 +64,8 @@ def _decided(it: Told) -> str:
     )
     change = it.view.change
     here = [one for one in it.view.decisions if one.gate == decision.gate and one.at <= it.event.at]
-    approvals = sum(one.verdict is Verdict.APPROVE for one in here)
+    votes = standing(here, gate=decision.gate, digest=decision.digest).values()
+    approvals = sum(one.verdict is Verdict.APPROVE for one in votes)
     asked = ballot(change.terms, decision.gate, "", ()) if change.terms else None
     count = f" ({approvals} of {asked.approvals})" if asked and decision.verdict is Verdict.APPROVE else ""
     codes = ", ".join(safe(code, 40) for code in data.get("overrides") or ())

@@ -9,7 +9,7 @@ from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import fit_lines, safe
 from passgate.model.change import Actor, Change, Door, Event, Gate, JournalEntry, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
-from passgate.policy.votes import ballot
+from passgate.policy.votes import ballot_of, standing
 
 SYMBOLS = {
     State.REQUESTED: "📝",
@@ -60,6 +60,11 @@ DOORS = {
     Door.SCHEDULE: "by a schedule",
     Door.ENGINE: "itself",
 }
+VOTES = {
+    Verdict.APPROVE: ("👍", "Approved"),
+    Verdict.DENY: ("⛔", "Denied"),
+    Verdict.RETRACT: ("↩️", "Decision taken back"),
+}
 _TOUCHED = frozenset({StepState.INTENT, StepState.DONE, StepState.FAILED, StepState.UNKNOWN, StepState.UNDONE})
 
 
@@ -94,10 +99,11 @@ def needs(people: Directory, change: Change, decisions: tuple[Decision, ...], ga
     """Say how many approvals are missing at that gate, and who can give them."""
     if change.terms is None:
         return ""
-    asked = ballot(change.terms, gate, change.digest or "", decisions)
-    approvals = sum(one.verdict is Verdict.APPROVE and one.gate == gate for one in decisions)
-    groups = " or ".join(safe(group, 60) for group in asked.groups) or "anybody listed"
-    voters = people.names(tuple(voter for voter in asked.voters if voter not in asked.barred))
+    asked = ballot_of(change, gate, decisions)
+    votes = standing(decisions, gate=gate, digest=change.digest or "").values()
+    approvals = sum(one.verdict is Verdict.APPROVE for one in votes)
+    groups = " and ".join(safe(group, 60) for group in asked.groups) or "anybody listed"
+    voters = people.names(asked.voters)
     count = f" ({approvals} of {asked.approvals} so far)" if asked.approvals > 1 else ""
     barred = f", nor {people.names(tuple(sorted(asked.barred)))}, who approved the plan" if asked.barred else ""
     return (
@@ -115,7 +121,7 @@ def waits_at(change: Change, gate: Gate) -> str:
 
 def vote(people: Directory, decision: Decision) -> str:
     """Say who decided what, when, where and why."""
-    mark, word = ("👍", "Approved") if decision.verdict is Verdict.APPROVE else ("⛔", "Denied")
+    mark, word = VOTES[decision.verdict]
     where = DOORS[Door(decision.door)] if decision.door in set(Door) else f"by {safe(decision.door, 20)}"
     reason = f": “{safe(decision.reason, 500)}”" if decision.reason else ""
     at = "" if decision.gate == PLAN else f" at the gate {safe(decision.gate, 64)}"

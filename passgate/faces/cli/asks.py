@@ -26,6 +26,12 @@ WAIT = inspect.Parameter(
     default=False,
     annotation=Annotated[bool, Parameter(negative=(), help="Stay until the change has ended, and show its progress")],
 )
+EXPLAIN = inspect.Parameter(
+    "explain",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, Parameter(negative=(), help="Say which rule of the policy asks for what")],
+)
 
 
 def add_runbooks(app: App, verb: str) -> None:
@@ -37,15 +43,15 @@ def add_runbooks(app: App, verb: str) -> None:
 def command(verb: str, runbook: Runbook[Any]) -> Command:
     """Return the command for a runbook, whose options are the fields of its ask."""
 
-    def run(*, wait: bool = False, **given: Any) -> Iterator[Answer]:
+    def run(*, wait: bool = False, explain: bool = False, **given: Any) -> Iterator[Answer]:
         asked = checked(runbook, given)
         if verb == "plan":
-            return changes.plan(runbook.slug, asked)
+            return changes.plan(runbook.slug, asked, explain=explain)
         return changes.request(runbook.slug, asked, wait=wait)
 
     told = runbook.ask.model_json_schema()["properties"]
     options = [_option(name, info, told[name]) for name, info in runbook.ask.model_fields.items()]
-    options += [WAIT] if verb == "request" else []
+    options += [WAIT] if verb == "request" else [EXPLAIN]
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined] # what inspect and cyclopts look for
     run.__annotations__ = {one.name: one.annotation for one in options}
     run.__name__ = runbook.slug

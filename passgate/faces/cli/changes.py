@@ -28,12 +28,13 @@ ChangeId = Annotated[str, Parameter(help="Id of the change, such as CHG-0042")]
 Reason = Annotated[str, Parameter(help="Why, for the people concerned and for the record")]
 
 
-def plan(runbook: str, ask: dict[str, Any]) -> Iterator[Answer]:
-    """Yield the plan; nothing is filed and nothing touched."""
+def plan(runbook: str, ask: dict[str, Any], *, explain: bool = False) -> Iterator[Answer]:
+    """Yield the plan, with `explain` which rule of the policy asks for what; nothing is filed and nothing touched."""
     told = Service().post("v1", "plans", body={"runbook": runbook, "ask": ask})
     stops = [check for check in told["plan"]["checks"] if not check["met"] and check["severity"] == "stop"]
     lines = [
         *words.plan_lines(told["plan"], told["digest"], told["terms"]),
+        *(words.policy_lines(told["terms"]) if explain else ()),
         "Such a change would be refused: see the checks that are not met."
         if stops
         else "This was a dry run: nothing was filed and nothing touched.",
@@ -82,6 +83,12 @@ def deny(
     if not reason.strip():
         raise InputError("A denial needs a reason.", hint='Say why: --reason "...".', subject="reason")
     yield _decided(change, "deny", reason, digest, gate)
+
+
+def retract(change: ChangeId, *, reason: Reason = "", gate: Gate = "plan") -> Iterator[Answer]:
+    """Take your own decision back: until the first step, or until the second gate is passed."""
+    told = Service().post("v1", "changes", change, "retract", body={"reason": reason, "gate": gate})
+    yield Answer([f"Your decision is taken back. {told['id']} is {told['state']}."], told)
 
 
 def withdraw(change: ChangeId, *, reason: Reason = "") -> Iterator[Answer]:
@@ -252,8 +259,9 @@ def _how_to_go_on(change: dict[str, Any]) -> list[str]:
     if change["ended_at"]:
         return []
     lines = ["How to go on:", f"  passgate watch {change['id']}      follow it"]
-    if change["state"] in {"planned", "waiting"} and change["terms"] and not change["terms"]["pre_authorised"]:
-        lines.append(f"  passgate approve {change['id']}    for {', '.join(change['terms']['voters'])}; or in Slack")
+    if change["state"] in {"planned", "waiting"} and change["terms"] and change["terms"]["requirements"]:
+        voters = dict.fromkeys(voter for one in change["terms"]["requirements"] for voter in one["voters"])
+        lines.append(f"  passgate approve {change['id']}    for {', '.join(voters)}; or in Slack")
     if gate := words.open_gate(change):
         lines.append(f"  passgate approve {change['id']} --gate {gate['name']}    let it go on; or in Slack")
     return [*lines, f"  passgate withdraw {change['id']}   take it back"]

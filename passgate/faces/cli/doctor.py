@@ -140,7 +140,7 @@ def _secrets(bench: Bench) -> str:
 
 
 def _references(settings: Any) -> Iterator[Any]:
-    from passgate.settings.shape import FromEnv, FromFile, Settings
+    from passgate.settings.values import FromEnv, FromFile, Settings
 
     if isinstance(settings, FromEnv | FromFile):
         yield settings

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from passgate import __version__
 from passgate.errors import InputError, PassgateError
-from passgate.faces.cli import census, changes, doctor, processes, records
+from passgate.faces.cli import census, changes, doctor, policy, processes, records
 from passgate.faces.cli.demo import demo
 from passgate.faces.cli.terminal import Answer, show, show_error
 
@@ -22,6 +22,7 @@ Command = Callable[..., Iterator[Answer]]
 COMMANDS: dict[str, Command] = {
     "approve": changes.approve,
     "deny": changes.deny,
+    "retract": changes.retract,
     "withdraw": changes.withdraw,
     "list": changes.list_changes,
     "show": changes.show,
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Command] = {
 GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
     "runbook": ("Look at the runbooks of this site.", {"list": changes.runbook_list, "show": changes.runbook_show}),
     "usb": ("Look at the USB devices of the hosts.", {"list": changes.usb_list}),
+    "policy": ("Ask what policy wants.", {"explain": policy.explain}),
     "lab": (
         "Run the simulated datacenter.",
         {"start": processes.lab_start, "stop": processes.lab_stop, "status": processes.lab_status},

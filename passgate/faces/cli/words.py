@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,12 @@ def override_lines(plan: Json) -> Iterator[str]:
 def moment(text: str | None) -> str:
     """Return a time as `2026-11-23 15:04 UTC`; the service tells all times in UTC."""
     return f"{text[:10]} {text[11:16]} UTC" if text else "never"
+
+
+def span(text: str) -> str:
+    """Return a length of time as `1d 2h 30m`; the service tells it as P1DT2H30M."""
+    parts = re.findall(r"(\d+)(?:\.\d+)?([DHMS])", text)
+    return " ".join(f"{number}{unit.lower()}" for number, unit in parts) or "no time"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -112,12 +119,43 @@ def terms_words(terms: Json, approve_by: str | None = None) -> str:
     """Return what policy asks for."""
     if terms["pre_authorised"]:
         return f"no decision: policy {terms['policy']!r} authorises it in advance"
-    count = terms["approvals"]
+    if glass := terms.get("break_glass"):
+        return f"no decision: {glass['by']} broke the glass; {' or '.join(glass['groups'])} review it afterwards"
     until = f", until {moment(approve_by)}" if approve_by else ""
-    return (
-        f"{count} approval{'' if count == 1 else 's'} from {' or '.join(terms['groups'])} "
-        f"({', '.join(terms['voters'])}){until}; policy {terms['policy']!r}"
+    return f"{approvals_words(terms)}{until}; policy {terms['policy']!r}"
+
+
+def approvals_words(asked: Json) -> str:
+    """Return how many approvals a gate needs, by whom, and who that is."""
+    each = (
+        f"{one['needed']} approval{'' if one['needed'] == 1 else 's'} from {one['name']} ({', '.join(one['voters'])})"
+        for one in asked["requirements"]
     )
+    return " and ".join(each) or "an approval that nobody can give"
+
+
+def policy_lines(terms: Json, approve_by: str | None = None) -> Iterator[str]:
+    """Yield what each rule asked for, what that comes to, and who does not count. As it was when it was filed."""
+    yield f"  As a change of the kind {terms.get('kind', 'normal')}; all rules that match apply, the strictest wins:"
+    for one in terms.get("said") or ():
+        first, *others = one["words"]
+        yield f"  - {one['rule']}: {'; '.join((first, *others))}"
+    yield f"  Together: {terms_words(terms, approve_by)}"
+    for name, gate in terms.get("gates", {}).items():
+        others = ", not from who approved the plan" if gate["others"] else ""
+        yield f"  At the gate {name}: {approvals_words(gate)}{others}"
+    for one in terms.get("escalations") or ():
+        who = f"{' or '.join(one['groups'])} may decide too ({', '.join(one['voters'])})"
+        yield f"  After {span(one['after'])}: {who}"
+    for one in terms.get("stand_ins") or ():
+        yield (
+            f"  {one['person']} decides in the place of {one['of']} from {moment(one['since'])} to "
+            f"{moment(one['until'])}"
+        )
+    if terms.get("doors"):
+        yield f"  Decisions are taken only by {' or '.join(terms['doors'])}"
+    for person, why in terms.get("excluded", {}).items():
+        yield f"  Does not count: {person}, who {why}"
 
 
 def _gates(plan: Json, terms: Json) -> Iterator[str]:
@@ -129,12 +167,8 @@ def _gates(plan: Json, terms: Json) -> Iterator[str]:
             continue
         seen.add(name)
         asked = terms["gates"][name]
-        count = asked["approvals"]
         others = ", not from who approved the plan" if asked["others"] else ""
-        yield (
-            f"Again before step {step['index'] + 1}, at the gate {name}: {count} approval{'' if count == 1 else 's'} "
-            f"from {' or '.join(asked['groups'])} ({', '.join(asked['voters'])}){others}"
-        )
+        yield f"Again before step {step['index'] + 1}, at the gate {name}: {approvals_words(asked)}{others}"
 
 
 def _at_gate(gate: Json) -> str:

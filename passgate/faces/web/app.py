@@ -36,7 +36,7 @@ from passgate.model.census import Census
 from passgate.model.change import Actor, Door, State
 from passgate.model.decision import PLAN, Verdict
 from passgate.model.frozen import Frozen
-from passgate.settings.shape import People
+from passgate.settings.people import People
 
 STATUS: dict[type[PassgateError], int] = {
     UnknownNameError: 404,
@@ -81,6 +81,14 @@ class DecisionBody(Frozen):
     gate: str = Field(default=PLAN, max_length=64)
 
 
+class RetractBody(Frozen):
+    """Say why somebody takes their own decision back, and at which gate it was given."""
+
+    reason: str = Field(default="", max_length=500)
+    digest: str | None = Field(default=None, max_length=100)
+    gate: str = Field(default=PLAN, max_length=64)
+
+
 class WithdrawBody(Frozen):
     """Say why a change is taken back."""
 
@@ -100,6 +108,7 @@ def make_app(desk: Desk, people: People) -> Starlette:
         Route("/v1/changes", guarded(api.request), methods=["POST"]),
         Route("/v1/changes/{id}", guarded(api.change)),
         Route("/v1/changes/{id}/decisions", guarded(api.decide), methods=["POST"]),
+        Route("/v1/changes/{id}/retract", guarded(api.retract), methods=["POST"]),
         Route("/v1/changes/{id}/withdraw", guarded(api.withdraw), methods=["POST"]),
         Route("/v1/changes/{id}/events", guarded(api.events)),
         Route("/v1/changes/{id}/evidence", guarded(api.evidence)),
@@ -223,6 +232,13 @@ class Api:
         change = await self._desk.decide(
             request.path_params["id"], actor, body.verdict, body.reason, body.digest, gate=body.gate
         )
+        return JSONResponse(change.model_dump(mode="json"))
+
+    async def retract(self, request: Request) -> Response:
+        """Take the speaker's own decision back."""
+        actor = await self._actor(request)
+        body = await _body(request, RetractBody)
+        change = await self._desk.retract(request.path_params["id"], actor, body.reason, body.digest, gate=body.gate)
         return JSONResponse(change.model_dump(mode="json"))
 
     async def withdraw(self, request: Request) -> Response:
