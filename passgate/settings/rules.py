@@ -73,7 +73,9 @@ def _as_list(given: Any) -> Any:
     return (given,) if isinstance(given, dict | Approval) else given
 
 
-Approvals = Annotated[tuple[Approval, ...], BeforeValidator(_as_list)]
+Approvals = Annotated[
+    tuple[Approval, ...], BeforeValidator(_as_list, json_schema_input_type=Approval | tuple[Approval, ...])
+]
 """One approval, or a list of which each has to be met, by different people."""
 
 GateName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]

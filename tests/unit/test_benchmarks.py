@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from benchmarks.figures import TARGETS, Spread, compared, judged, ratios
 from benchmarks.stage import GATED_VM, POLICY, VM, Stage, StageError
 from passgate.model.census import Use, take_census
 from passgate.model.plan import Risk
+from passgate.policy.facts import Facts, Target
 from passgate.policy.terms import choose
 from passgate.settings.load import load_config
 from tests.lab_site import SHIPPED, Lab
@@ -73,10 +75,13 @@ def test_policy_lets_the_measured_change_pass_and_holds_the_one_that_is_clicked(
         vm: choose(
             config.policy,
             config.people,
-            runbook="usb-controller-add",
-            risk=Risk.DISRUPTIVE,
-            vms=(vm,),
-            requester="alice",
+            Facts(
+                runbook="usb-controller-add",
+                risk=Risk.DISRUPTIVE,
+                targets=(Target(kind="vm", name=vm),),
+                requester="alice",
+                at=datetime(2026, 11, 25, tzinfo=UTC),
+            ),
         ).pre_authorised
         for vm in (VM, GATED_VM)
     }

@@ -35,7 +35,7 @@ class Leases(RuleBasedStateMachine):
         self.held: dict[str, tuple[str, int]] = {}
         self.until = dict.fromkeys(RESOURCES, AT)
         self.token = dict.fromkeys(RESOURCES, 0)
-        self.voted: dict[tuple[str, str], Verdict] = {}
+        self.voted: dict[tuple[str, str], list[Verdict]] = {}
 
     def teardown(self) -> None:
         """Verify the ledger of it all, and remove the store."""
@@ -68,12 +68,12 @@ class Leases(RuleBasedStateMachine):
 
     @rule(who=WHO, minutes=st.integers(1, 10))
     def renew(self, who: int, minutes: int) -> None:
-        """Hold on to what the change still has, and to nothing else."""
+        """Hold on to what the change still has, never for a shorter time, and to nothing else."""
         change = self.changes[who].id
         mine = [each for each in RESOURCES if self._holder(each) == change]
         kept = self.store.renew_leases(change, timedelta(minutes=minutes), self.now)
         assert sorted(kept) == sorted(mine)
-        self.until.update(dict.fromkeys(kept, self.now + timedelta(minutes=minutes)))
+        self.until.update({one: max(self.until[one], self.now + timedelta(minutes=minutes)) for one in kept})
 
     @rule(who=WHO)
     def give_back(self, who: int) -> None:
@@ -84,17 +84,20 @@ class Leases(RuleBasedStateMachine):
 
     @rule(who=WHO, person=st.sampled_from(("bob", "carol")), verdict=st.sampled_from(Verdict))
     def decide(self, who: int, person: str, verdict: Verdict) -> None:
-        """Decide: the first verdict of a person stays, the same again is harmless, another is refused."""
+        """Decide: a verdict stands until it is taken back, the same again is harmless, another is refused."""
         change = self.changes[who]
-        before = self.voted.setdefault((change.id, person), verdict)
-        new = len(self.store.decisions(change.id))
+        trail = self.voted.setdefault((change.id, person), [])
+        stands = trail[-1] if trail and trail[-1] is not Verdict.RETRACT else None
+        is_again = bool(trail) and trail[-1] is verdict
+        is_refused = not is_again and (stands is None) is (verdict is Verdict.RETRACT)
         try:
             is_new = self.store.decide(vote(change, person, verdict, self.now), BOB)
         except ConflictError:
-            assert before is not verdict
+            assert is_refused
         else:
-            assert before is verdict
-            assert len(self.store.decisions(change.id)) == new + is_new
+            assert not is_refused
+            assert is_new is not is_again
+            trail.extend([verdict] if is_new else [])
 
     @invariant()
     def one_holder_at_a_time(self) -> None:
@@ -107,11 +110,12 @@ class Leases(RuleBasedStateMachine):
 
     @invariant()
     def a_person_counts_once(self) -> None:
-        """Keep of each person the first verdict, once."""
+        """Keep of each person all that they decided, in its order; at most one of it stands."""
         for change in self.changes if hasattr(self, "store") else ():
-            kept = {(one.change, one.person): one.verdict for one in self.store.decisions(change.id)}
-            assert len(kept) == len(self.store.decisions(change.id))
-            assert kept == {place: verdict for place, verdict in self.voted.items() if place[0] == change.id}
+            kept: dict[tuple[str, str], list[Verdict]] = {}
+            for one in self.store.decisions(change.id):
+                kept.setdefault((one.change, one.person), []).append(one.verdict)
+            assert kept == {place: trail for place, trail in self.voted.items() if place[0] == change.id and trail}
 
     def _holder(self, resource: str) -> str:
         return self.held.get(resource, ("", 0))[0]
