@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pages.page import MARK, first_line
 from pages.schema import fields
+from passgate.settings.calendar import CalendarFile
 from passgate.settings.load import FILES
 from passgate.settings.rules import Policy
 from passgate.settings.values import Settings
@@ -29,12 +30,12 @@ a file, looked up in Passgate's home when the path is relative. Secrets must be 
 - `PASSGATE_TOKEN`: your personal token. Left out: the file `token` in the home.
 - `PASSGATE_DEBUG`: set, an unforeseen failure of the command line shows its traceback.
 """
-PAGES_OF = {"policy": "policies/*.yaml"}
+PAGES_OF = {"policy": "policies/*.yaml", "calendar": "calendar/*.yaml"}
 
 
 def page() -> str:
     """Return the page."""
-    shapes: dict[str, type[Settings]] = {**FILES, "policy": Policy}
+    shapes: dict[str, type[Settings]] = {**FILES, "policy": Policy, "calendar": CalendarFile}
     parts = [f"## {PAGES_OF.get(name, f'{name}.yaml')}\n\n{_file(shape)}" for name, shape in shapes.items()]
     return "\n".join([f"# Config\n\n{MARK}\n{PLACES}", *parts])
 

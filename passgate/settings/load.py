@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -17,6 +18,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from passgate.errors import ConfigError
 from passgate.settings.agree import disagreements
+from passgate.settings.agree_calendar import calendar_disagreements
+from passgate.settings.calendar import TAGS as TIMES
+from passgate.settings.calendar import Calendar, CalendarFile, Feed, Freeze, Window
+from passgate.settings.feeds import flaws
 from passgate.settings.people import People
 from passgate.settings.rules import Policy
 from passgate.settings.shape import Chat, Config, Devices, LabWorld, Service, Site
@@ -30,12 +35,12 @@ FILES: dict[str, type[Settings]] = {
     "service": Service,
     "lab": LabWorld,
 }
-"""File name without `.yaml` -> what it holds. The policies have a folder of their own."""
+"""File name without `.yaml` -> what it holds. Policies and calendar have folders of their own."""
 
 REQUIRED = ("site.yaml", "people.yaml")
-POLICIES = "policies"
+POLICIES, CALENDAR = "policies", "calendar"
 TAGS = frozenset({"value", "env", "file"})
-"""The kinds of a text or a reference, as shape.py tells them apart."""
+"""The kinds of a text or a reference, as settings tell them apart."""
 S = TypeVar("S", bound=Settings)
 
 
@@ -73,14 +78,72 @@ def load_config(folder: Path) -> Config:
     parts = {name: _checked(document, FILES[name]) for name, document in documents.items()}
     policies = [_checked(page, Policy) for page in pages]
     rules = tuple(rule for policy in policies for rule in policy.rules)
-    config = Config.model_validate({**parts, "policy": Policy(rules=rules)})
-    places = [(page, index) for page, policy in zip(pages, policies, strict=True) for index in range(len(policy.rules))]
+    site = parts["site"]
+    calendar, entries = _calendar(folder / CALENDAR, site.zone if isinstance(site, Site) else "UTC")
+    config = Config.model_validate({**parts, "policy": Policy(rules=rules), "calendar": calendar})
+    places = {
+        "people": [(documents["people"], index) for index in range(len(config.people.people))],
+        "rules": [(page, index) for page, one in zip(pages, policies, strict=True) for index in range(len(one.rules))],
+        **entries,
+    }
+    people = config.people.people
+    found = (
+        *disagreements(people, config.policy.rules),
+        *calendar_disagreements(calendar.windows, calendar.freezes, people),
+    )
     mistakes = []
-    for part, index, field, words in disagreements(config.people.people, config.policy.rules):
-        document, place = (documents["people"], index) if part == "people" else places[index]
+    for part, index, field, words in found:
+        document, place = places[part][index]
         mistakes.append(_mistake(document, (part, place, field), words))
     _raise(mistakes, folder)
     return config
+
+
+Places = dict[str, list[tuple[Document, int]]]
+"""Which file each entry of a list that several files make up comes from, and its position there."""
+
+
+def _calendar(folder: Path, zone: str) -> tuple[Calendar, Places]:
+    """Return all files of config/calendar/ as one, each entry with its zone."""
+    pages = [_read(path) for path in sorted(folder.glob("*.yaml"))]
+    files = [_checked(page, CalendarFile) for page in pages]
+    windows: list[Window] = []
+    freezes: list[Freeze] = []
+    places: Places = {"windows": [], "freezes": []}
+    for page, file in zip(pages, files, strict=True):
+        own = file.zone or zone
+        windows += [one.model_copy(update={"zone": one.zone or own}) for one in file.windows]
+        freezes += [one.model_copy(update={"zone": one.zone or own}) for one in file.freezes]
+        places["windows"] += [(page, index) for index in range(len(file.windows))]
+        places["freezes"] += [(page, index) for index in range(len(file.freezes))]
+    feeds = {path.name: _feed(path) for path in sorted(folder.glob("*.ics"))}
+    calendar = Calendar(zone=zone, windows=tuple(windows), freezes=tuple(freezes), feeds=feeds)
+    _raise([*_lost_feeds(calendar, places), *_idle_feeds(calendar, folder)], folder)
+    return calendar, places
+
+
+def _feed(path: Path) -> str:
+    text = _text(path)
+    _raise([f"{path}, line {line}: {words}" for line, words in flaws(text)], path)
+    return text
+
+
+def _lost_feeds(calendar: Calendar, places: Places) -> Iterator[str]:
+    """Yield which entry names an ICS file that is not there."""
+    for part, entries in (("windows", calendar.windows), ("freezes", calendar.freezes)):
+        for (document, place), entry in zip(places[part], entries, strict=True):
+            for position, one in enumerate(entry.when):
+                if isinstance(one, Feed) and one.ics not in calendar.feeds:
+                    meant = _did_you_mean(one.ics, list(calendar.feeds))
+                    words = f"there is no file {one.ics} in {document.path.parent}.{meant}".rstrip(".")
+                    yield _mistake(document, (part, place, "when", position, "ics"), words)
+
+
+def _idle_feeds(calendar: Calendar, folder: Path) -> Iterator[str]:
+    """Yield which ICS file no entry names: a freeze that nobody reads must not look like one that holds."""
+    entries = (*calendar.windows, *calendar.freezes)
+    named = {one.ics for entry in entries for one in entry.when if isinstance(one, Feed)}
+    yield from (f"{folder / name}: no window and no freeze names this file" for name in calendar.feeds.keys() - named)
 
 
 def resolve(reference: str | FromEnv | FromFile, home: Path) -> str:
@@ -117,13 +180,15 @@ def resolve(reference: str | FromEnv | FromFile, home: Path) -> str:
 def _refuse_strangers(folder: Path) -> None:
     """Refuse files that would be overlooked: a typing error in a file's name must not become a default."""
     known = [f"{name}.yaml" for name in FILES]
-    for path in sorted((*folder.glob("*.y*ml"), *(folder / POLICIES).glob("*.yml"))):
-        if path.parent == folder and path.name in known:
-            continue
-        meant = known if path.parent == folder else [f"{path.stem}.yaml"]
+    folders = (folder / POLICIES, folder / CALENDAR)
+    taken = {folder / name for name in known}
+    taken |= {path for one in folders for path in one.glob("*.yaml")} | set((folder / CALENDAR).glob("*.ics"))
+    looked_at = (folder.glob("*.y*ml"), folder.glob("*.ics"), *(one.glob("*.[yYiI]*") for one in folders))
+    for path in sorted(set(chain.from_iterable(looked_at)) - taken):
+        meant = known if path.parent == folder else [f"{path.stem}.yaml", f"{path.stem}.ics"]
         raise ConfigError(
             f"{path}: not a file that Passgate knows.{_did_you_mean(path.name, meant)}",
-            hint=f"Accepted: {', '.join(known)}, and {POLICIES}/*.yaml.",
+            hint=f"Accepted: {', '.join(known)}, {POLICIES}/*.yaml, {CALENDAR}/*.yaml and {CALENDAR}/*.ics.",
             subject=str(path),
         )
     for name in REQUIRED:
@@ -137,14 +202,20 @@ def _refuse_strangers(folder: Path) -> None:
         )
 
 
-def _read(path: Path) -> Document:
-    """Return the file's data. Raises ConfigError for what is not one YAML mapping."""
+def _text(path: Path) -> str:
     try:
-        data = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}.", subject=str(path)) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not text in UTF-8.", subject=str(path)) from None
+
+
+def _read(path: Path) -> Document:
+    """Return the file's data. Raises ConfigError for what is not one YAML mapping."""
+    text = _text(path)
+    try:
+        data = YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
@@ -204,7 +275,7 @@ def _untagged(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
     kept: list[int | str] = []
     skipped = False
     for index, part in enumerate(loc):
-        skipped = part == "[key]" or (part in TAGS and not skipped and index < len(loc) - 1)
+        skipped = part == "[key]" or part in TIMES or (part in TAGS and not skipped and index < len(loc) - 1)
         if not skipped:
             kept.append(part)
     return tuple(kept)

@@ -12,9 +12,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from passgate.settings.calendar import Calendar
 from passgate.settings.people import People
 from passgate.settings.rules import Policy
 from passgate.settings.values import Duration, Reference, Settings, Text
+from passgate.settings.zones import Zone
 
 
 class VCenter(Settings):
@@ -88,6 +90,7 @@ class Pci(Settings):
 class Site(Settings):
     """config/site.yaml: the systems that Passgate acts on."""
 
+    zone: Zone = Field(default="UTC", description="Where times are meant that name no zone, such as in the calendar")
     vcenter: VCenter = Field(description="The vCenter; one per Passgate")
     shell: Shell | None = Field(default=None, description="Left out: hosts are not read by shell; USB runbooks need it")
     guests: tuple[GuestLogin, ...] = Field(
@@ -172,6 +175,7 @@ class Config(Settings):
     site: Site
     people: People
     policy: Policy
+    calendar: Calendar = Calendar()
     chat: Chat = Chat()
     devices: Devices = Devices()
     service: Service = Service()
