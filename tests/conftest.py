@@ -11,6 +11,7 @@ from hypothesis import Phase, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
 
+from tests.at_once import TellsAtOnce
 from tests.house import House, running_house
 
 settings.register_profile("passgate", deadline=None, phases=[one for one in Phase if one is not Phase.explain])
@@ -38,6 +39,14 @@ def shared_by(file: Path) -> str | None:
     """Return the process that tests in that file share with those of other files, if they do."""
     text = file.read_text(encoding="utf-8")
     return next((process for asked, process in SHARED.items() if asked in text), None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell of failures at once, where there is a terminal to tell them on: not in a process of pytest-xdist."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(terminal, pytest.TerminalReporter):
+        config.pluginmanager.register(TellsAtOnce(terminal), "tells-at-once")
 
 
 @pytest.hookimpl(optionalhook=True)
