@@ -16,6 +16,7 @@ from passgate.model.decision import (
     GlassBroken,
     Kind,
     Requirement,
+    Said,
     StandIn,
     Terms,
 )
@@ -46,8 +47,9 @@ def matching(policy: Policy, facts: Facts) -> tuple[Match, ...]:
     """
     found = [one for one in policy.rules if _matches(one, facts)]
     standing = [one for one in found if not one.default and not _gives_way(one, facts)]
-    covers = next((one for one in standing if one.settles and selects(one, facts, every=True)), None)
     asks = next((one for one in standing if one.approval), None)
+    settling = [one for one in standing if one.approval or (one.pre_authorised and asks is None)]
+    covers = next((one for one in settling if selects(one, facts, every=True)), None)
     matches = []
     for rule in found:
         why_not = _gives_way(rule, facts)
@@ -85,7 +87,7 @@ def choose(policy: Policy, people: People, facts: Facts) -> Terms:
         pre_authorised=all(not rule.approval for rule in rules),
         excluded=excluded,
         stand_ins=stand_ins,
-        requirements=tuple(seats.requirements(rules)),
+        requirements=seats.requirements((rule.name, one) for rule in rules for one in rule.approval),
         doors=_doors(rules),
         approve_within=_shortest((rule.approve_within for rule in _saying(rules, "approve_within")), APPROVE_WITHIN),
         execute_within=_shortest((rule.execute_within for rule in _saying(rules, "execute_within")), EXECUTE_WITHIN),
@@ -94,7 +96,7 @@ def choose(policy: Policy, people: People, facts: Facts) -> Terms:
         remind=_moments(rule.remind for rule in rules),
         escalations=seats.escalations(one for rule in rules for one in rule.escalate),
         standing=min((rule.standing for rule in rules if rule.standing), default=None),
-        said=tuple(said(one.rule, one.why_not, facts) for one in matches),
+        said=(*(said(one.rule, one.why_not, facts) for one in matches), *_of_unknown(facts)),
     )
     if facts.kind is Kind.BREAK_GLASS:
         return _broken(terms, rules, people, facts)
@@ -112,20 +114,23 @@ class _Seats:
     def __init__(self, people: People, facts: Facts, excluded: dict[str, str], stand_ins: Sequence[StandIn]) -> None:
         self._people, self._facts, self._excluded, self._stand_ins = people, facts, excluded, stand_ins
 
-    def requirements(self, rules: Iterable[PolicyRule]) -> Iterator[Requirement]:
-        unknown = self._facts.requester in UNKNOWN_REQUESTERS
-        for rule in rules:
-            for approval in rule.approval:
-                # Whoever asked may be among those who approve: with one more, enough of them are somebody else.
-                yield self.requirement(rule.name, approval, more=1 if unknown else 0)
+    def requirements(self, asking: Iterable[tuple[str, Approval]]) -> tuple[Requirement, ...]:
+        """Return what rules ask for; where several ask the same people, the one that asks for most."""
+        same: dict[tuple[object, ...], list[tuple[str, Approval]]] = {}
+        for rule, one in asking:
+            same.setdefault((one.groups, one.people, one.owners), []).append((rule, one))
+        return tuple(self._requirement(group) for group in same.values())
 
-    def requirement(self, rule: str, approval: Approval, more: int = 0) -> Requirement:
+    def _requirement(self, asking: Sequence[tuple[str, Approval]]) -> Requirement:
+        approval = asking[0][1]
         voters = self.voters(approval)
+        # Whoever asked may be among those who approve: with one more, enough of them are somebody else.
+        more = 1 if self._facts.requester in UNKNOWN_REQUESTERS else 0
         return Requirement(
             name=approval.of,
-            rule=rule,
-            needed=approval.needed + more,
-            denials=max(1, min(approval.denials, len(voters))),
+            rule=" + ".join(dict.fromkeys(rule for rule, _ in asking)),
+            needed=max(one.needed for _, one in asking) + more,
+            denials=max(1, min(len(voters), *(one.denials for _, one in asking))),
             groups=approval.groups,
             voters=voters,
         )
@@ -236,9 +241,14 @@ def _moments(given: Iterable[Iterable[timedelta]]) -> tuple[timedelta, ...]:
     return tuple(sorted({span for spans in given for span in spans}))
 
 
+def _of_unknown(facts: Facts) -> Iterator[Said]:
+    if facts.requester in UNKNOWN_REQUESTERS:
+        yield Said(rule="four eyes", words=("one approval more: nobody knows who asked, and it may be who approves",))
+
+
 def _gate(name: str, rules: Sequence[PolicyRule], terms: Terms, seats: _Seats) -> GateTerms:
     asking: list[tuple[PolicyRule, GateRule]] = [(rule, rule.gates[name]) for rule in rules if name in rule.gates]
-    requirements = tuple(seats.requirement(rule.name, one) for rule, gate in asking for one in gate.approval)
+    requirements = seats.requirements((rule.name, one) for rule, gate in asking for one in gate.approval)
     others = any(gate.others for _, gate in asking)
     what = f"The gate {name!r} of policy {' + '.join(rule.name for rule, _ in asking)!r}"
     seats.require_enough(requirements, what)
@@ -309,7 +319,7 @@ def _broken(terms: Terms, rules: Sequence[PolicyRule], people: People, facts: Fa
     reviewers = _Seats(people, facts, dict(terms.excluded), ()).members(review_groups)
     if not reviewers:
         raise PolicyError(
-            f"Nobody besides {besides(terms.excluded)} could review it afterwards "
+            f"Nobody besides {besides(terms.excluded)}, could review it afterwards "
             f"({' or '.join(review_groups) or 'no group is named'}), so the glass can't be broken. Nothing was filed.",
             hint="Name `reviewers` in `break_glass` of the policy, and members of theirs in config/people.yaml.",
             subject="urgency",

@@ -61,7 +61,7 @@ def test_a_plan_files_nothing_and_touches_nothing(service: Served) -> None:
     told = service.ask("POST", "/v1/plans", json={"runbook": "usb-attach", "ask": ASK}).json()
     assert told["digest"].startswith("sha256:")
     assert told["plan"]["steps"]
-    assert told["terms"]["voters"] == ["bob", "carol"]
+    assert [one["voters"] for one in told["terms"]["requirements"]] == [["bob", "carol"]]
     assert (len(service.store.changes()), len(service.lab.control.mutations())) == before
 
 

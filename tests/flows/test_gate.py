@@ -100,7 +100,7 @@ def test_a_denied_change_stays_denied_whatever_prefect_does(house: House) -> Non
 
 
 def test_a_run_that_prefect_starts_itself_files_a_change_and_waits(house: House) -> None:
-    """Prefect's form and schedules pass the same gate: the run becomes a change that somebody must approve."""
+    """R1: Prefect's form passes the same gate; nobody knows who asked, so it takes one approval more than usual."""
     deployment = house.prefect("GET", "/deployments/name/usb-attach/usb-attach").json()
     run = house.prefect(
         "POST",
@@ -115,6 +115,9 @@ def test_a_run_that_prefect_starts_itself_files_a_change_and_waits(house: House)
     assert house.touched() == []
 
     house.decide("bob", change)
+    house.suspended(change)
+    assert house.touched() == []
+    house.decide("carol", change)
     assert house.ends(change).state is State.DONE
 
 
