@@ -1,4 +1,4 @@
-"""Run a change as a Prefect flow: wait at the gate, carry out, report. The gate itself is in our tables.
+"""Run a change as a Prefect flow: its course (`passgate.engine.course`) as a run that suspends, retries and reports.
 
 Prefect's resume, retry, forced states and direct calls only make this code run; none of them is an approval. After each
 wake the decisions are read, and each mutating call asks for authority once more (`passgate.engine.authority`).
@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import logging
 from contextlib import suppress
-from itertools import count
 from typing import Any
 
 from prefect import Flow, task
@@ -24,29 +23,17 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from passgate.engine import report
-from passgate.engine.authority import ENGINE, words
-from passgate.engine.beginning import LEASE, begin, hold_up, last_hold_up
+from passgate.engine.beginning import last_hold_up
 from passgate.engine.carrying import Attempt, Carrying
-from passgate.engine.ending import end, evidence_file, write_evidence
+from passgate.engine.course import delays, go_on, is_safe_to_repeat, tell_of_waking
 from passgate.engine.filing import file_change
-from passgate.engine.gate import settle, stopped_at
 from passgate.engine.runtime import Runtime, current
-from passgate.engine.second_gate import come_to, has_just_passed, rest_is_as_approved
 from passgate.engine.steps import Ask, Runbook
-from passgate.errors import (
-    ConfigError,
-    ConflictError,
-    InputError,
-    PassgateError,
-    RecordError,
-    SupersededError,
-    WorldError,
-)
-from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
-from passgate.model.plan import Plan, PlannedStep
+from passgate.errors import ConflictError, InputError, PassgateError
+from passgate.model.change import Actor, Change, Door, State
+from passgate.model.plan import PlannedStep
 from passgate.model.table import Table
 
-RENEW_EVERY = 30.0
 ARTIFACT_ROWS = 1000
 """Rows of a table that Prefect is given: its page shows them all at once, and its API takes them in one request."""
 PREFECT = Actor(person="prefect", door=Door.PREFECT)
@@ -109,11 +96,7 @@ async def _run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, An
     change = await _change_of_this_run(runtime, runbook, parameters)
     artifacts = [asyncio.create_task(_show_plan(change))]
     try:
-        change = await _pass_the_gate(runtime, change)
-        if not change.state.is_end:
-            change = await _carry_out(runtime, change)
-        elif not evidence_file(runtime.home, change.id).exists():
-            await write_evidence(runtime, change)
+        change = await go_on(runtime, change, PrefectRun())
     finally:
         with suppress(Exception):  # an artifact that can't be written must not change what became of the change
             await asyncio.gather(*artifacts)
@@ -122,6 +105,61 @@ async def _run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, An
             report.of_end(change, runtime.store.journal(change.id)), key=f"{change.id.lower()}-report"
         )
     return _prefect_state(change)
+
+
+class PrefectRun:
+    """Carry a course out as the Prefect run that this code runs in."""
+
+    async def sleep(self, change: Change, key: str) -> None:
+        """Suspend the run: no process waits.
+
+        Each pause of the same run needs a key of its own, and Prefect lets a key pass that it has seen: a wake-up
+        without a decision therefore goes back to sleep under the next one (reference Prefect, 6).
+        """
+        suspended: Any = suspend_flow_run(key=f"{change.digest}:{key}", timeout=None)
+        await suspended
+
+    async def step(self, carrying: Carrying, planned: PlannedStep) -> None:
+        """Do a step as a Prefect task run named in plain words; its retries are Prefect's."""
+        service, pauses = carrying.runtime.config.service, delays(carrying.runtime, planned)
+        run: Any = task(_attempt_of(carrying, planned, pauses)).with_options(
+            name=planned.kind,
+            # Prefect formats this text with the task's parameters; a VM's name may hold braces.
+            task_run_name=planned.title.replace("{", "{{").replace("}", "}}"),
+            retries=len(pauses),
+            retry_delay_seconds=list(pauses),
+            retry_jitter_factor=service.retry_jitter,
+            retry_condition_fn=_is_safe_to_repeat,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        await run()
+
+    async def take_back(self, carrying: Carrying, *, whole: bool) -> None:
+        """Take back what was done, or, where policy leaves that as it is, what is temporary."""
+        run: Any = task(carrying.take_back).with_options(
+            name="take-back",
+            task_run_name="Take back what was done" if whole else "Give back what is temporary",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        await run(only_temporary=not whole)
+
+
+def _attempt_of(carrying: Carrying, planned: PlannedStep, pauses: list[float]) -> Any:
+    async def attempt() -> None:
+        context = TaskRunContext.get()
+        number = context.task_run.run_count if context else 1
+        table = await carrying.step(planned, Attempt(number, pauses[number - 1] if number <= len(pauses) else None))
+        if table is not None:
+            await _show_table(carrying.change, planned, table)
+
+    return attempt
+
+
+async def _is_safe_to_repeat(_task: Any, _run: TaskRun, state: PrefectState[Any]) -> bool:
+    """Tell Prefect whether to try again. It must be a plain function (reference Prefect, 8)."""
+    return is_safe_to_repeat(state.data)
 
 
 async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, Any]) -> Change:
@@ -138,187 +176,8 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
     elif change.state is State.APPLYING or change.state.is_end or last_hold_up(runtime, change):
         return change  # one that is being applied says that it goes on once it has its leases
     else:
-        _told_of_waking(runtime, change, str(run.id))
+        tell_of_waking(runtime, change, str(run.id))
     return change
-
-
-def _told_of_waking(runtime: Runtime, change: Change, run: str, why: str = "") -> None:
-    data = {"flow_run": run, "state": change.state.value, **({"why": why} if why else {})}
-    runtime.store.append(Event(type=EventType.RESUMED, change=change.id, actor=ENGINE, at=runtime.clock(), data=data))
-
-
-async def _pass_the_gate(runtime: Runtime, change: Change) -> Change:
-    """Return once the change is approved, is being applied, or has ended; suspend the run until then.
-
-    A change that is being applied may wait at a second gate; it sleeps on until that is settled, and touches nothing.
-    """
-    for ring in count():
-        change = settle(runtime, change)
-        if change.state is State.APPROVED:
-            taken = await begin(runtime, change)
-            if taken is not None:
-                return taken
-        elif change.open_gate is None and change.state is not State.WAITING:
-            return change
-        await _asleep(change, f"{change.open_gate.name}:{ring}" if change.open_gate else f"{ring}")
-    return change
-
-
-async def _asleep(change: Change, key: str) -> None:
-    """Suspend the run: no process waits.
-
-    Each pause of the same run needs a key of its own, and Prefect lets a key pass that it has seen: a wake-up without a
-    decision therefore goes back to sleep under the next one (reference Prefect, 6).
-    """
-    suspended: Any = suspend_flow_run(key=f"{change.digest}:{key}", timeout=None)
-    await suspended
-
-
-async def _carry_out(runtime: Runtime, change: Change) -> Change:
-    plan = change.plan
-    if plan is None:
-        raise InputError(f"{change.id} has no plan.", subject=change.id)
-    tokens = await _leases(runtime, change, plan)
-    carrying = Carrying(runtime, change.id, plan, tokens)
-    keeping = asyncio.create_task(_keep_leases(runtime, change.id, tokens))
-    try:
-        failed = carrying.why_on_the_way_back()
-        if any(entry.state is not StepState.PENDING for entry in runtime.store.journal(change.id)):
-            failed = failed or await _looked_anew(runtime, change, carrying)
-            passed = has_just_passed(change, carrying)
-            why = f"the gate {passed.name} was passed ({passed.why})" if passed else failed or ""
-            if not (passed and last_hold_up(runtime, change)):  # it waits behind its gate, and said so
-                _told_of_waking(runtime, change, change.flow_run or "", why)
-        failed = failed or await _forward(runtime, carrying)
-        failed = failed or await carrying.give_back()
-        if failed is not None:
-            await _back(carrying, whole=change.terms is not None and change.terms.undo_on_failure)
-        return await end(runtime, change, failed, tokens)
-    finally:
-        keeping.cancel()
-
-
-async def _leases(runtime: Runtime, change: Change, plan: Plan) -> dict[str, int]:
-    """Take the leases anew, at each start of this code: a run that was thought dead loses its right by newer tokens."""
-    ring = 0
-    while True:
-        try:
-            return runtime.store.take_leases(change.id, plan.resources, LEASE, runtime.clock())
-        except ConflictError as error:
-            hold_up(runtime, change, error)
-        await _asleep(change, f"lease:{ring}")
-        ring += 1
-
-
-async def _looked_anew(runtime: Runtime, change: Change, carrying: Carrying) -> str | None:
-    """Say what of the done steps is gone after an interruption; wait for a vCenter that can't be asked now."""
-    ring = 0
-    while True:
-        try:
-            return await carrying.lost()
-        except WorldError as error:
-            hold_up(runtime, change, error)
-        await _asleep(change, f"look:{ring}")
-        ring += 1
-
-
-async def _second_gate(runtime: Runtime, carrying: Carrying, planned: PlannedStep) -> str | None:
-    """Return once a step may be begun; or why the change can't go on. Until its gate is settled the run is suspended.
-
-    Waking starts this run's code anew, with new leases: it comes by here again.
-    """
-    gate = await come_to(carrying, planned)
-    if gate is None:
-        return None
-    change = await _pass_the_gate(runtime, runtime.store.change(carrying.change))
-    if why := stopped_at(change):
-        return why
-    for ring in count():
-        try:
-            as_approved = await rest_is_as_approved(carrying, change, planned)
-        except (ConfigError, WorldError) as error:
-            hold_up(runtime, change, error)
-        else:
-            return None if as_approved else _refused(runtime, planned, change)
-        await _asleep(change, f"{gate.name}:rest:{ring}")
-    return None
-
-
-def _refused(runtime: Runtime, planned: PlannedStep, change: Change) -> str:
-    entry = next(one for one in runtime.store.journal(change.id) if one.index == planned.index)
-    return f"{planned.title}: {entry.error}."
-
-
-async def _forward(runtime: Runtime, carrying: Carrying) -> str | None:
-    """Do the steps in order, each as a Prefect task run named in plain words. Return why it can't go on, if so."""
-    for planned in carrying.plan.steps:
-        if carrying.is_over(planned):
-            continue
-        try:
-            if why := await _second_gate(runtime, carrying, planned):
-                return why
-            await _task_of(runtime, carrying, planned)()
-        except (RecordError, SupersededError):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it was, the change must end in a state that is known
-            return f"{planned.title}: {words(error)}"
-    return None
-
-
-def _task_of(runtime: Runtime, carrying: Carrying, planned: PlannedStep) -> Any:
-    service = runtime.config.service
-    step = runtime.catalogue.step(planned.kind, planned.fields)
-    delays = [service.retry_delays[min(n, len(service.retry_delays) - 1)] for n in range(step.attempts - 1)]
-    return task(_attempt_of(carrying, planned, delays)).with_options(
-        name=planned.kind,
-        # Prefect formats this text with the task's parameters; a VM's name may hold braces.
-        task_run_name=planned.title.replace("{", "{{").replace("}", "}}"),
-        retries=len(delays),
-        retry_delay_seconds=list(delays),
-        retry_jitter_factor=service.retry_jitter,
-        retry_condition_fn=_is_safe_to_repeat,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-
-
-async def _back(carrying: Carrying, *, whole: bool) -> None:
-    """Take back what was done, or, where policy leaves that as it is, what is temporary."""
-    run: Any = task(carrying.take_back).with_options(
-        name="take-back",
-        task_run_name="Take back what was done" if whole else "Give back what is temporary",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-    await run(only_temporary=not whole)
-
-
-def _attempt_of(carrying: Carrying, planned: PlannedStep, delays: list[float]) -> Any:
-    async def attempt() -> None:
-        context = TaskRunContext.get()
-        number = context.task_run.run_count if context else 1
-        table = await carrying.step(planned, Attempt(number, delays[number - 1] if number <= len(delays) else None))
-        if table is not None:
-            await _show_table(carrying.change, planned, table)
-
-    return attempt
-
-
-async def _is_safe_to_repeat(_task: Any, _run: TaskRun, state: PrefectState[Any]) -> bool:
-    """Tell Prefect whether to try again. It must be a plain function (reference Prefect, 8)."""
-    error: object = state.data
-    return isinstance(error, PassgateError) and error.safe_to_repeat
-
-
-async def _keep_leases(runtime: Runtime, change_id: str, tokens: dict[str, int]) -> None:
-    while True:
-        await asyncio.sleep(RENEW_EVERY)
-        try:
-            await runtime.estate.in_thread(runtime.store.renew_leases, change_id, LEASE, runtime.clock(), tokens=tokens)
-        except SupersededError:
-            return
-        except Exception:
-            log.exception("the leases of %s could not be renewed; it is tried again", change_id)
 
 
 async def _show_plan(change: Change) -> None:
