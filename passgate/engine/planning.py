@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 from passgate.engine.steps import Ask, Check, Effect, NoUndo, Runbook, Step
@@ -122,19 +123,24 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
     then, today = ({check.code: check.saw for check in plan.checks if not check.met} for plan in (approved, now))
     said += [f"check {code} is not met any more: {saw}" for code, saw in today.items() if code not in then]
     said += [f"warning {code} is gone" for code in then if code not in today]
-    for index in range(max(len(approved.steps), len(now.steps))):
-        old = approved.steps[index] if index < len(approved.steps) else None
-        new = now.steps[index] if index < len(now.steps) else None
-        if old is None or new is None:
-            gone = old or new
-            said.append(f"step {index + 1}: {gone.title if gone else ''} is {'new' if old is None else 'gone'}")
-            continue
-        said += [f"step {index + 1}, {old.title}: {one}" for one in _changed(old, new)]
+    said += _steps_differ(approved.steps, now.steps)
     if approved.digest != now.digest and not said:
         # Both follow from the steps, so they are named only where no step tells why.
         said.append(f"objects: {', '.join(approved.resources)} -> {', '.join(now.resources)}")
         said.append(f"impact: {short('; '.join(approved.impact))} -> {short('; '.join(now.impact))}")
     return tuple(said)
+
+
+def _steps_differ(old: Sequence[PlannedStep], new: Sequence[PlannedStep]) -> Iterator[str]:
+    """Say of each step what became of it; a step that is new or gone does not make all that follow other steps."""
+    kinds, now = [step.kind for step in old], [step.kind for step in new]
+    for _, a, b, c, d in SequenceMatcher(None, kinds, now, autojunk=False).get_opcodes():
+        if b - a == d - c:
+            for then, today in zip(old[a:b], new[c:d], strict=True):
+                yield from (f"step {then.index + 1}, {then.title}: {one}" for one in _changed(then, today))
+            continue
+        yield from (f"step {step.index + 1}, {step.title}, is gone" for step in old[a:b])
+        yield from (f"step {step.index + 1}, {step.title}, is new" for step in new[c:d])
 
 
 def _changed(old: PlannedStep, new: PlannedStep) -> Iterator[str]:

@@ -162,7 +162,8 @@ def test_order_and_number_of_steps_count() -> None:
         twice = with_steps(approved, *approved.steps[: at + 1], first, *approved.steps[at + 1 :])
         for other in (swapped, fewer, twice):
             assert other.digest != approved.digest
-            assert first.title in "; ".join(differences(approved, other))
+            said = "; ".join(differences(approved, other))
+            assert first.title in said or second.title in said
 
 
 @pytest.mark.parametrize("name", ["runbook", "target", "resources", "impact"])

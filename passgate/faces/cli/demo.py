@@ -12,11 +12,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -25,7 +25,7 @@ from passgate.faces.cli import words
 from passgate.faces.cli.client import Service
 from passgate.faces.cli.demo_proof import guest_facts, guest_lines
 from passgate.faces.cli.demo_stories import PLAN, STORIES, Act, Decision, Story
-from passgate.faces.cli.demo_wait import waiting
+from passgate.faces.cli.demo_wait import PATIENCE, until, waiting
 from passgate.faces.cli.terminal import Answer
 
 if TYPE_CHECKING:
@@ -33,18 +33,13 @@ if TYPE_CHECKING:
     from passgate.faces.cli.demo_stage import Stage
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 PATIENCE_WITH_PEOPLE = 60
 """Seconds that somebody at the terminal has to click, before the demo does."""
 
-PATIENCE = 120.0
-"""Seconds for anything else to happen."""
-
 LOOK_SECONDS = 5.0
 """How long the service holds one question for news."""
 
-LOOK_EVERY = 0.1
 INTERRUPTED = 130
 DOCS = "README.md and docs/ of the project"
 OPEN = ("requested", "planned", "waiting", "approved", "scheduled")
@@ -71,9 +66,10 @@ class Told:
 def demo(
     *,
     story: Annotated[
-        Literal["usb", "pci"],
+        Literal["usb", "pci", "approvals"],
         Parameter(
-            help="usb: a stick for a Windows VM. pci: a USB controller for a VM, with a host reboot behind a gate"
+            help="usb: a stick for a Windows VM. pci: a USB controller for a VM, with a host reboot behind a gate. "
+            "approvals: who has to agree, who can't, and what ends a request"
         ),
     ] = "usb",
     keep: Annotated[
@@ -89,7 +85,7 @@ def demo(
 
     is_attended = sys.stdin.isatty() and sys.stdout.isatty()
     try:
-        with stage() as taken:
+        with stage() as taken, _config_of(STORIES[story], taken):
             told = _story(story, taken, is_attended=is_attended, keep=keep or is_attended)
             taken.is_kept = yield from told
     except KeyboardInterrupt:
@@ -130,18 +126,15 @@ def _story(name: str, stage: Stage, *, is_attended: bool, keep: bool) -> Generat
     _withdraw_leftovers(service)
     times.append(time.monotonic())
 
-    changes: list[Told] = []
-    for act in story.acts:
-        changes.append((yield from _act(act, service, slack, chapters, is_attended=is_attended)))
-        if changes[-1].end["state"] != State.DONE:
-            break
+    changes = yield from _played(story, stage, service, slack, chapters, is_attended=is_attended)
     times.append(time.monotonic())
 
     seen = [event for one in changes for event in one.seen]
-    yield _said(chapters("What the guest itself says"), *guest_lines(seen, story.guest))
+    if story.guest:
+        yield _said(chapters("What the guest itself says"), *guest_lines(seen, story.guest))
     yield _said(chapters("What everybody read in Slack"))
     for one in changes:
-        yield _said(*_thread_lines(slack, one.id))
+        yield _said(*_thread_lines(slack, one.id)[: None if story.guest else 1])
 
     yield _said(
         chapters("The record"), "Everything above is in an append-only, signed ledger, and in one file per change."
@@ -153,7 +146,8 @@ def _story(name: str, stage: Stage, *, is_attended: bool, keep: bool) -> Generat
         bundles += yield from _repeated((yield from _typed(line, "checking the evidence")))
 
     last = changes[-1]
-    code = EXIT_CODES.get(State(last.end["state"]), 1) or ledger.exit_code or max(one.exit_code for one in bundles)
+    ended = 0 if story.script else EXIT_CODES.get(State(last.end["state"]), 1)
+    code = ended or ledger.exit_code or max(one.exit_code for one in bundles)
     is_kept = keep and not code
     if not code:
         where = _where_next(name, slack, last.id, prefect, _evidence(stage, last), is_kept=is_kept)
@@ -163,9 +157,9 @@ def _story(name: str, stage: Stage, *, is_attended: bool, keep: bool) -> Generat
         f"The demo took {time.monotonic() - times[0]:.0f} s: the lab {lab_took} s, Passgate's start {start_took} s, "
         f"the change{'s' if len(changes) > 1 else ''} {change_took} s."
     )
-    ended = " ".join(f"{one.id} is {one.end['state']}." for one in changes)
+    ends = " ".join(f"{one.id} is {one.end['state']}." for one in changes)
     yield Answer(
-        ["", f"{ended} {'' if not code else words.AFTERWARDS[last.end['state']] + ' '}{took}"],
+        ["", f"{ends} {'' if not code else words.AFTERWARDS[last.end['state']] + ' '}{took}"],
         {
             "story": name,
             "changes": [
@@ -195,6 +189,45 @@ def _set(story: Story, home: Path) -> Iterator[Answer]:
         set_scene(home, call, how)
     if story.scene:
         yield _said(story.scene)
+
+
+@contextmanager
+def _config_of(story: Story, taken: Stage) -> Iterator[None]:
+    """Use the config that the story needs, if it is another than the one shipped."""
+    from passgate.faces.cli.demo_script import config_of
+
+    with config_of(story.script, taken.home) if story.script else nullcontext():
+        yield
+
+
+def _played(
+    story: Story, stage: Stage, service: Service, slack: LabSlack, chapters: Callable[[str], str], *, is_attended: bool
+) -> Generator[Answer, None, list[Told]]:
+    """Let everything of the story happen; an act that does not end well is the last."""
+    from passgate.faces.cli.demo_script import Play
+    from passgate.model.change import State
+
+    changes: list[Told] = []
+    if story.script:
+        for name, text in story.script.config.items():
+            yield _said(f"For this story config/{name} says:", *(f"  | {line}" for line in text.splitlines()))
+        play = Play(stage.home, service, slack)
+        yield from play.beats(story.script, chapters)
+        changes = [Told(change) for change in play.changes.values()]
+        for one in changes:
+            _ended(service, one)
+    for act in story.acts:
+        changes.append((yield from _act(act, service, slack, chapters, is_attended=is_attended)))
+        if changes[-1].end["state"] != State.DONE:
+            break
+    return changes
+
+
+def _ended(service: Service, told: Told) -> None:
+    """Read all that was recorded of a change, up to its evidence."""
+    with waiting("waiting for the evidence"):
+        until(lambda: told.has("evidence.written") or (_news(service, told, 1.0) and None), f"{told.id} has evidence")
+    told.end = service.get("v1", "changes", told.id)["change"]
 
 
 def _act(
@@ -253,7 +286,7 @@ def _decision(
     from passgate.faces.cli.demo_slack import another
 
     with waiting("waiting for the message in Slack"):
-        message = _until(lambda: slack.asked(told.id, decision.gate), f"{told.id} is shown in Slack")
+        message = until(lambda: slack.asked(told.id, decision.gate), f"{told.id} is shown in Slack")
     approver = another({one["data"].get("person") or one["actor"]["person"] for one in told.decisions(PLAN)})
     where = slack.address(told.id, approver)
     yield _said(decision.words)
@@ -269,7 +302,7 @@ def _decision(
             f"{nobody}, so the demo has clicked Approve as {approver.name}. It went out over Slack's websocket."
         )
     with waiting("waiting for the decision to be counted"):
-        _until(
+        until(
             lambda: told.decisions(decision.gate) or (_news(service, told, 1.0) and told.decisions(decision.gate)),
             f"the click on {told.id} is counted",
         )
@@ -319,16 +352,6 @@ def _news(service: Service, told: Told, wait: float) -> list[Json]:
     return new
 
 
-def _until(look: Callable[[], T | None], what: str) -> T:
-    """Look again and again until there is something, and return it."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise WorldError(f"Waited {PATIENCE:.0f} s in vain until {what}.")
-        time.sleep(LOOK_EVERY)
-    return found
-
-
 def _withdraw_leftovers(service: Service) -> None:
     """Take back what an interrupted demo left open, so that it does not wake up in this one."""
     for one in service.get("v1", "changes", state=OPEN)["changes"]:
@@ -344,7 +367,7 @@ def _thread_lines(slack: LabSlack, change: str) -> list[str]:
         return lines if f"{change}.zip" in " ".join(lines) else []
 
     with waiting("waiting for the last message in Slack"):
-        parent, *replies = _until(thread, f"the thread of {change} is complete")
+        parent, *replies = until(thread, f"the thread of {change} is complete")
     return [parent, *(f"  | {line}" for line in replies)]
 
 
@@ -363,7 +386,7 @@ def _where_next(
     else:
         story = "" if name == "usb" else f" --story {name}"
         yield f"  run it all again      {passgate} demo{story} --keep, which leaves everything up to look around"
-    yield from (f"  the other story       {passgate} demo --story {other}" for other in STORIES if other != name)
+    yield from (f"  another story         {passgate} demo --story {other}" for other in STORIES if other != name)
     yield f"  the evidence          {_near(evidence)}: the verify.py in it checks it without Passgate"
     yield f"  the documentation     {DOCS}"
     if is_kept:

@@ -32,6 +32,12 @@ class Approver:
 
 
 APPROVERS = (Approver("bob", "Bob", "U0BOB"), Approver("carol", "Carol", "U0CAROL"))
+OTHERS = (Approver("dave", "Dave", "U0DAVE"),)
+
+
+def person(name: str) -> Approver:
+    """Return somebody of the lab's workspace by the id in config/people.yaml."""
+    return next(one for one in (*APPROVERS, *OTHERS) if one.person == name)
 
 
 def another(than: set[str]) -> Approver:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from passgate.faces.cli.demo_approvals import APPROVALS
+from passgate.faces.cli.demo_script import Script
+
 PLAN = "plan"
 """The gate before the first step, at which every plan waits."""
 
@@ -43,6 +46,7 @@ class Story:
     acts: tuple[Act, ...]
     guest: str
     another: tuple[str, ...]
+    script: Script | None = None
     scenery: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     scene: str = ""
 
@@ -120,4 +124,5 @@ STORIES = {
         guest="Get-PnpDevice and Get-Disk, run inside win-02 through VMware Tools:",
         another=("usb list", "request pci-detach --help"),
     ),
+    "approvals": Story(acts=(), guest="", another=("list", "plan usb-attach --help"), script=APPROVALS),
 }

@@ -7,10 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+from passgate.errors import WorldError
 
 EVERY = 10.0
+PATIENCE = 120.0
+"""Seconds for anything to happen that nobody at the terminal has to do."""
+LOOK_EVERY = 0.1
 
+T = TypeVar("T")
 Say = Callable[[str], None]
+
+
+def until(look: Callable[[], T | None], what: str) -> T:
+    """Look again and again until there is something, and return it. Raises WorldError when it takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise WorldError(f"Waited {PATIENCE:.0f} s in vain until {what}.")
+        time.sleep(LOOK_EVERY)
+    return found
 
 
 @contextmanager

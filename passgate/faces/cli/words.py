@@ -23,6 +23,9 @@ AFTERWARDS = {
 }
 
 
+VERDICTS = {"approve": "approved", "deny": "denied", "retract": "decision taken back"}
+
+
 def open_gate(change: Json) -> Json | None:
     """Return the second gate that a change waits at, if it does."""
     gates: Sequence[Json] = change.get("gates") or ()
@@ -236,7 +239,7 @@ class _Told(dict[str, Any]):
 
 
 def _decision(one: Json) -> str:
-    verb = "approved" if one["verdict"] == "approve" else "denied"
+    verb = VERDICTS[one["verdict"]]
     gate = one.get("gate", "plan")
     verb += "" if gate == "plan" else f" at the gate {gate}"
     at = f" at {moment(one['at'])}" if one.get("at") else ""
