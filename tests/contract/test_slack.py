@@ -181,7 +181,7 @@ async def test_what_was_not_stored_is_not_acknowledged(lab: SlackServer, slack: 
 
 
 async def test_a_deaf_socket_is_given_up() -> None:
-    """A socket whose other side says nothing any more, not even pong, is given up for a new one."""
+    """R42: A socket whose other side says nothing any more, not even pong, is given up for a new one."""
     sockets: list[web.WebSocketResponse] = []
 
     async def opened(request: web.Request) -> web.Response:

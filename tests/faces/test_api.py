@@ -115,7 +115,7 @@ def test_a_vote_on_another_plan_than_the_current_one_does_not_count(service: Ser
 
 
 def test_no_get_changes_anything(service: Served) -> None:
-    """Whatever a link in a mail or a chat preview fetches, no state moves and nothing is decided."""
+    """R19: Whatever a link in a mail or a chat preview fetches, no state moves and nothing is decided."""
     change = service.filed()
     before = service.store.events()
     base = f"/v1/changes/{change.id}"

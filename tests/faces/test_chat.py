@@ -318,7 +318,7 @@ async def test_a_lost_answer_does_not_post_twice(place: Place, fault: Json) -> N
 
 
 async def test_a_crash_after_posting_does_not_post_twice(place: Place) -> None:
-    """A process that ended between Slack's answer and its own note finds its messages when it starts again."""
+    """R20: A process that ended between Slack's answer and its own note finds its messages when it starts again."""
     async with place.chat():
         change = place.waiting()
         await place.told()
@@ -350,7 +350,7 @@ async def test_rate_limits_are_waited_out(place: Place) -> None:
 
 
 async def test_a_message_that_slack_refuses_does_not_hold_up_the_rest(place: Place) -> None:
-    """`invalid_blocks` sends the text alone; the messages behind it go out as ever."""
+    """R22: `invalid_blocks` sends the text alone; the messages behind it go out as ever."""
     place.slack.fail("chat.postMessage", times=1, error="invalid_blocks")
     async with place.chat() as chat:
         change = place.waiting()
@@ -371,7 +371,7 @@ async def test_a_deleted_parent_is_posted_anew(place: Place) -> None:
 
 
 async def test_doubled_and_late_clicks_are_one_decision(place: Place) -> None:
-    """Deliveries that come twice, and a second click after the decision, change nothing; the person is told."""
+    """R23: Deliveries that come twice, and a second click after the decision, change nothing; the person is told."""
     place.slack.spoil("duplicate", times=1)
     async with place.chat() as chat:
         change = place.waiting()
@@ -463,7 +463,7 @@ async def test_the_socket_comes_back(place: Place) -> None:
 
 
 async def test_kill_between_store_and_ack_loses_no_click(place: Place, tmp_path: Path) -> None:
-    """A process that is killed right after it kept the click leaves it to the next one, which decides."""
+    """R20: A process that is killed right after it kept the click leaves it to the next one, which decides."""
     async with place.chat():
         change = place.waiting()
         await place.parent(change.id)

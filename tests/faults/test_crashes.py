@@ -16,7 +16,7 @@ ONCE = Counter({"ShutdownGuest": 1, "ReconfigVM_Task": 2, "PowerOnVM_Task": 1})
 
 @pytest.mark.parametrize("method", ["ShutdownGuest", "ReconfigVM_Task", "PowerOnVM_Task"])
 def test_goes_on_after_the_service_was_killed_inside_a_step(house: House, method: str) -> None:
-    """A kill while vCenter works on a call: the next process looks first, and the call is not sent a second time."""
+    """R40: A kill while vCenter works on a call: the next process looks first, and it is not sent a second time."""
     change = house.request()
     house.suspended(change)
     house.lab.control.fault(method, delay=2.0, times=1)

@@ -132,7 +132,7 @@ def test_who_asked_cannot_approve_by_any_door(house: House) -> None:
 
 
 def test_a_world_that_changed_voids_the_approval_and_says_what_changed(house: House) -> None:
-    """What was approved is what runs: a VM that was powered off meanwhile makes another plan."""
+    """R34: What was approved is what runs: a VM that was powered off meanwhile makes another plan."""
     change = house.request()
     house.suspended(change)
     house.lab.control.set_vm("win-01", power="poweredOff")
@@ -173,7 +173,7 @@ def test_a_flow_called_directly_does_nothing(house: House) -> None:
 
 
 def test_a_retry_in_the_middle_of_a_step_starts_no_second_hand(house: House) -> None:
-    """Prefect's Retry while a change is applied: one process has the run, and each call is sent once."""
+    """R32: Prefect's Retry while a change is applied: one process has the run, and each call is sent once."""
     change = house.request()
     run = house.suspended(change)
     house.lab.control.fault("ReconfigVM_Task", delay=1.5, times=1)

@@ -37,7 +37,7 @@ def filed(house: House, vm: str = "win-01") -> Change:
 
 
 def test_goes_on_only_with_the_gates_own_decision(house: House) -> None:
-    """The plan's approval brings it to the gate; the gate's approval, by somebody else, brings it to its end."""
+    """R9: The plan's approval brings it to the gate; the gate's approval, by somebody else, brings it to its end."""
     change = waiting(house)
     assert Counter(one["method"] for one in house.touched()) == FORWARD - Counter(["PowerOnVM_Task"])
     gate = change.open_gate

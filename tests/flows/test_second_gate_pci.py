@@ -30,7 +30,7 @@ def host_of(house: House) -> dict[str, Any]:
 
 
 def test_a_host_is_rebooted_only_behind_its_own_gate(house: House) -> None:
-    """While it waits, VMs run and the host is open; Carol lets it go on, and all is given back as it was."""
+    """R2, R9: While it waits, VMs run and the host is open; Carol lets it go on, and all is given back as it was."""
     before = host_of(house)
     change = at_gate(house)
     assert "RebootHost_Task" not in {one["method"] for one in house.touched()}

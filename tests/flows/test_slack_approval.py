@@ -52,7 +52,7 @@ def in_order(thread: list[str], wanted: tuple[str, ...]) -> list[str]:
 def test_an_approval_clicked_in_slack_carries_the_change_out_and_the_thread_tells_all_of_it(
     house: House, channel: Channel
 ) -> None:
-    """One click is enough: the change is done, names stand in place of the buttons, the thread holds every step."""
+    """R17, R24: One click is enough: done, names in place of the buttons, and the thread holds every step."""
     change = house.request(reason="Backup stick", ticket="CHG123")
     channel.shows_buttons(change)
     asked = channel.shown(change)
@@ -79,7 +79,7 @@ def test_an_approval_clicked_in_slack_carries_the_change_out_and_the_thread_tell
 
 
 def test_a_denial_needs_a_reason_which_reaches_who_asked(house: House, channel: Channel) -> None:
-    """Deny opens a dialog; without a reason nothing is decided, with one the change ends and says why."""
+    """R13, R18: Deny opens a dialog; without a reason nothing is decided, with one the change ends and says why."""
     change = house.request()
     channel.shows_buttons(change)
 
@@ -128,7 +128,7 @@ def test_who_may_not_decide_is_told_so_privately_and_nothing_changes(
 
 
 def test_double_and_concurrent_clicks_make_one_outcome(house: House, channel: Channel) -> None:
-    """Two people who click at once, and one who clicks twice, start one run and one set of steps."""
+    """R21: Two people who click at once, and one who clicks twice, start one run and one set of steps."""
     house.lab.control.rename_vm("win-01", "pair-01")
     change = house.request(vm="pair-01")
     channel.shows_buttons(change)
@@ -151,7 +151,7 @@ def test_double_and_concurrent_clicks_make_one_outcome(house: House, channel: Ch
 
 
 def test_a_click_that_comes_late_is_answered_privately(house: House, channel: Channel) -> None:
-    """Who clicks a button that stood there a moment too long learns what became of the change; nothing else happens."""
+    """R27: Who clicks a button that stood there too long learns what became of the change; nothing else happens."""
     change = house.request()
     channel.shows_buttons(change)
     before = len(channel.notes(CAROL))
@@ -173,7 +173,7 @@ def test_a_click_that_comes_late_is_answered_privately(house: House, channel: Ch
 
 
 def test_an_expired_change_loses_its_buttons_and_says_so(house: House, channel: Channel) -> None:
-    """Nobody decided in time: the change ends, the buttons go, and who asked is told what to do."""
+    """R28: Nobody decided in time: the change ends, the buttons go, and who asked is told what to do."""
     house.lab.control.rename_vm("win-01", "soon-over-01")
     change = house.request(vm="soon-over-01")
     channel.shows_buttons(change)

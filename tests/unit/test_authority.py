@@ -144,7 +144,7 @@ def test_refuses_when_the_approval_is_too_old_but_lets_steps_be_taken_back(offic
 
 @pytest.mark.parametrize("person", [None, ALICE, Actor(person="dave", door=Door.SLACK)], ids=["none", "own", "other"])
 def test_refuses_without_a_decision_that_counts(tmp_path: Path, person: Actor | None) -> None:
-    """A state that says approved is worth nothing; the decisions are counted anew before each call."""
+    """R7: A state that says approved is worth nothing; the decisions are counted anew before each call."""
     store = Store(f"sqlite:///{tmp_path}/p.db", origin="test", signer=Signer.load_or_create(tmp_path / "key"))
     store.migrate()
     assert "not approved" in begin(store, decided_by=person).refused()
@@ -226,7 +226,7 @@ def test_a_step_behind_a_gate_needs_the_gates_own_votes(gated: Office) -> None:
 
 @pytest.mark.parametrize("people", [(), ("bob",), ("dave",), ("alice",)], ids=["none", "approver", "other", "own"])
 def test_a_gate_that_was_passed_without_votes_that_count_is_none(gated: Office, people: tuple[str, ...]) -> None:
-    """Its row says that it was passed; the votes are counted anew all the same."""
+    """R5: Its row says that it was passed; the votes are counted anew all the same."""
     passed(gated, *people)
     assert "not approved at the gate host-reboot" in gated.refused(replace(gated.warrant, step=1))
 

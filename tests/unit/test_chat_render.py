@@ -190,7 +190,7 @@ def test_ordinary_names_stay_as_they_are(text: str) -> None:
 
 
 def test_what_an_outsider_reads_while_it_waits() -> None:
-    """The parent alone says what, to what, who asked and why, what is lost, each step, who decides and until when."""
+    """R15, R16: The parent alone says what, to what, who asked, why, what is lost, each step, who decides, by when."""
     message = Renderer(people(), SEAL).parent(view())
     shown = json.dumps(message.blocks, ensure_ascii=False)
     for words in (
@@ -212,7 +212,7 @@ def test_buttons_stand_only_where_a_decision_is_waited_for(state: State) -> None
 
 
 def test_every_end_has_words_of_its_own() -> None:
-    """The ends are told apart in the parent, in the text and in the thread, and each calls who asked by name."""
+    """R26: The ends are told apart in the parent, in the text and in the thread, and each calls who asked by name."""
     render = Renderer(people(), SEAL)
     parents, texts, threads = set(), set(), set()
     for state in ENDS:
@@ -245,7 +245,7 @@ def test_nothing_begun_is_said_only_where_the_journal_says_so(state: State) -> N
 
 
 def test_votes_are_counted_in_the_message() -> None:
-    """With two approvals needed, the message counts and names the first."""
+    """R4, R10: With two approvals needed, the message counts and names the first."""
     shown = json.dumps(
         Renderer(people(), SEAL).parent(view(approvals=2, decisions=(decided(Verdict.APPROVE),))).blocks,
         ensure_ascii=False,

@@ -79,7 +79,7 @@ def test_no_name_harms_the_message_of_a_gate(text: str, state: GateState, ended:
 
 
 def test_an_open_gate_names_who_may_decide_and_who_may_not() -> None:
-    """Bob approved the plan and Alice asked; neither is called upon, and what follows is said again."""
+    """R8: Bob approved the plan and Alice asked; neither is called upon, and what follows is said again."""
     message = Renderer(people(), SEAL).gate(at_gate(decisions=(there(),)), GATE)
     assert message is not None
     said = json.dumps(message.blocks, ensure_ascii=False)

@@ -71,7 +71,7 @@ def shuffled(values: Any, chance: Random) -> tuple[Any, ...]:
 @settings(deadline=None)  # the machine may be busy
 @given(noisy(), st.booleans())
 def test_noise_leaves_the_digest_alone(site: Inventory, vmotion: bool) -> None:
-    """An approval survives whatever another reading shows that has nothing to do with what was approved."""
+    """R35: An approval survives whatever another reading shows that has nothing to do with what was approved."""
     approved, now = plan(vmotion=vmotion), plan(site, vmotion=vmotion)
     assert differences(approved, now) == ()
     assert now.digest == approved.digest
@@ -114,7 +114,7 @@ MEANINGS: dict[str, tuple[Inventory, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("why", MEANINGS)
 def test_a_change_in_meaning_changes_the_digest_and_is_named(why: str) -> None:
-    """Another object, act, order, impact or warning is another plan, and who asks learns what changed."""
+    """R34: Another object, act, order, impact or warning is another plan, and who asks learns what changed."""
     site, ask, word = MEANINGS[why]
     approved, now = plan(), plan(site, **ask)
     assert now.digest != approved.digest

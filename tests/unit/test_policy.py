@@ -84,7 +84,7 @@ def test_order_of_arrival_changes_nothing(asked: Terms, cast: list[Decision]) ->
 
 @given(terms, votes)
 def test_without_a_deadline_nothing_expires(asked: Terms, cast: list[Decision]) -> None:
-    """To wait for ever is allowed."""
+    """R25: To wait for ever is allowed."""
     result = tally(asked, cast, digest=PLAN, requester="alice", now=NOW, approve_by=None)
     assert result.outcome is not Outcome.EXPIRED
 
