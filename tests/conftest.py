@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 from tests.at_once import TellsAtOnce
 from tests.house import House, running_house
+from tests.workshop import Workshop, open_workshop
 
 settings.register_profile("passgate", deadline=None, phases=[one for one in Phase if one is not Phase.explain])
 settings.load_profile("passgate")
@@ -68,3 +69,17 @@ def house(whole_house: House) -> House:
     whole_house.up()
     whole_house.restart_world()
     return whole_house
+
+
+@pytest.fixture(scope="session")
+def whole_workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """Run one engine without Prefect for all tests of this process."""
+    with open_workshop(tmp_path_factory.mktemp("workshop") / "home") as workshop:
+        yield workshop
+
+
+@pytest.fixture
+def workshop(whole_workshop: Workshop) -> Workshop:
+    """Lend the workshop with a fresh lab world and nothing under way."""
+    whole_workshop.restart_world()
+    return whole_workshop

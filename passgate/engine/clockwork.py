@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from passgate.engine.bell import PrefectBell
+from passgate.engine.desk import Bell
 from passgate.engine.ending import evidence_file, write_evidence
 from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Clockwork:
     """Go through the open changes again and again; each round is safe to repeat."""
 
-    def __init__(self, runtime: Runtime, bell: PrefectBell) -> None:
+    def __init__(self, runtime: Runtime, bell: Bell) -> None:
         self._runtime = runtime
         self._bell = bell
         self._closed: set[str] = set()

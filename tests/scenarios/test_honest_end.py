@@ -13,6 +13,7 @@ import pytest
 
 from passgate.model.change import Change, EventType, State, StepState
 from tests.house import House, until
+from tests.workshop import Workshop
 
 SENT_ONCE = Counter({"ShutdownGuest": 1, "ReconfigVM_Task": 2, "PowerOnVM_Task": 1})
 CALLS = {"the shutdown": ("ShutdownGuest", 1), "the controller": ("ReconfigVM_Task", 1),
@@ -21,29 +22,29 @@ CALLS = {"the shutdown": ("ShutdownGuest", 1), "the controller": ("ReconfigVM_Ta
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_refusal_takes_everything_back(house: House, call: str) -> None:
+def test_a_refusal_takes_everything_back(workshop: Workshop, call: str) -> None:
     """A fault that repeating would not help ends the change as undone, and the lab is as it was."""
-    change, before = requested(house), lab_of(house)
-    fail(house, *CALLS[call])
-    house.decide("bob", change)
-    ended = house.ends(change)
+    change, before = requested(workshop), lab_of(workshop)
+    fail(workshop, *CALLS[call])
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
     assert "NotSupported" in ended.outcome
-    assert lab_of(house) == before
-    assert sum(not one["accepted"] for one in house.touched()) <= 1, "a refusal was repeated"
-    is_honest(house, ended, before)
+    assert lab_of(workshop) == before
+    assert sum(not one["accepted"] for one in workshop.touched()) <= 1, "a refusal was repeated"
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_connection_lost_right_after_a_call_does_nothing_twice(house: House, call: str) -> None:
+def test_a_connection_lost_right_after_a_call_does_nothing_twice(workshop: Workshop, call: str) -> None:
     """The answer is lost, the act is not: a fresh look finds it, and it is not sent again."""
-    change, before = requested(house), lab_of(house)
-    fail(house, *CALLS[call], fault="DisconnectAfter", in_task=False)
-    house.decide("bob", change)
-    ended = house.ends(change)
+    change, before = requested(workshop), lab_of(workshop)
+    fail(workshop, *CALLS[call], fault="DisconnectAfter", in_task=False)
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.DONE, ended.outcome
-    assert Counter(one["method"] for one in house.touched() if one["accepted"]) == SENT_ONCE
-    is_honest(house, ended, before)
+    assert Counter(one["method"] for one in workshop.touched() if one["accepted"]) == SENT_ONCE
+    is_honest(workshop, ended, before)
 
 
 BACK = {
@@ -55,22 +56,22 @@ BACK = {
 
 
 @pytest.mark.parametrize("what", BACK)
-def test_a_way_back_that_is_refused_stops_and_says_what_is_left(house: House, what: str) -> None:
+def test_a_way_back_that_is_refused_stops_and_says_what_is_left(workshop: Workshop, what: str) -> None:
     """A person is needed, and learns exactly what is and what isn't so; the rest is taken back all the same."""
     first, then, left = BACK[what]
-    change, before = requested(house), lab_of(house)
-    fail(house, *first)
-    fail(house, *then, after=first)
-    house.decide("bob", change)
-    ended = house.ends(change)
+    change, before = requested(workshop), lab_of(workshop)
+    fail(workshop, *first)
+    fail(workshop, *then, after=first)
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.STOPPED, ended.outcome
     assert all(title in ended.outcome for title in left)
     assert "A person is needed" in ended.outcome
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)
 
 
 def test_a_way_back_over_a_bad_line_is_tried_again(house: House) -> None:
-    """Connections that break while steps are taken back cost time, not the way back."""
+    """Connections that break while Prefect's run takes steps back cost time, not the way back."""
     change, before = requested(house), lab_of(house)
     fail(house, "PowerOnVM_Task", 1)
     fail(house, "ReconfigVM_Task", 3, after=("PowerOnVM_Task", 1), fault="Disconnect", in_task=False)
@@ -82,28 +83,32 @@ def test_a_way_back_over_a_bad_line_is_tried_again(house: House) -> None:
     is_honest(house, ended, before)
 
 
-def test_a_shell_that_refuses_leaves_the_vm_alone(house: House) -> None:
+def test_a_shell_that_refuses_leaves_the_vm_alone(workshop: Workshop) -> None:
     """The arbitrator can't be started, so nothing after it is begun."""
-    change, before = requested(house, vm="lnx-02"), lab_of(house)
-    fail(house, "ssh:exec", 3, fault="exit 1", message="usbarbitrator: no memory")  # after two readings
-    house.decide("bob", change)
-    ended = house.ends(change)
+    change, before = requested(workshop, vm="lnx-02"), lab_of(workshop)
+    fail(workshop, "ssh:exec", 3, fault="exit 1", message="usbarbitrator: no memory")  # after two readings
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
     assert "usbarbitrator: no memory" in ended.outcome
-    assert lab_of(house) == before
+    assert lab_of(workshop) == before
 
 
-def test_a_stick_that_is_pulled_out_on_the_way_takes_everything_back(house: House) -> None:
+def test_a_stick_that_is_pulled_out_on_the_way_takes_everything_back(workshop: Workshop) -> None:
     """The VM is powered on without the device: the change does not claim it, and gives the VM back as it was."""
-    change, before = requested(house), lab_of(house)
-    house.lab.control.fault("PowerOnVM_Task", delay=1.0)
-    house.decide("bob", change)
-    until(lambda: "PowerOnVM_Task" in {one["method"] for one in house.touched()}, "power-on", told=house.told(change))
-    house.lab.control.unplug("esx-01.lab.example", "0/1/3")
-    ended = house.ends(change)
+    change, before = requested(workshop), lab_of(workshop)
+    workshop.lab.control.fault("PowerOnVM_Task", delay=1.0)
+    workshop.decide("bob", change)
+    until(
+        lambda: "PowerOnVM_Task" in {one["method"] for one in workshop.touched()},
+        "power-on",
+        told=workshop.told(change),
+    )
+    workshop.lab.control.unplug("esx-01.lab.example", "0/1/3")
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
-    assert lab_of(house) == before
-    is_honest(house, ended, before)
+    assert lab_of(workshop) == before
+    is_honest(workshop, ended, before)
 
 
 def requested(house: House, **ask: Any) -> Change:

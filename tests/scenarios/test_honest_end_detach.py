@@ -13,6 +13,7 @@ import pytest
 from passgate.model.change import Change, State
 from tests.house import House
 from tests.scenarios.test_honest_end import fail
+from tests.workshop import Workshop
 
 ESX_01, STICK, WHERE = "esx-01.lab.example", "0/1/3", "/mnt/backup"
 ASKS: dict[str, dict[str, Any]] = {
@@ -61,27 +62,27 @@ def lab_of(house: House) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("runbook", "method", "nth"), REFUSALS, ids=str)
-def test_a_refusal_takes_everything_back(house: House, runbook: str, method: str, nth: int) -> None:
+def test_a_refusal_takes_everything_back(workshop: Workshop, runbook: str, method: str, nth: int) -> None:
     """What was done before is taken back: the device is where it was, connected, and mounted in its guest again."""
-    change, before = requested(house, runbook)
-    fail(house, method, nth, in_task=method.endswith("_Task"))
-    house.decide("bob", change).raise_for_status()
-    ended = house.ends(change)
+    change, before = requested(workshop, runbook)
+    fail(workshop, method, nth, in_task=method.endswith("_Task"))
+    workshop.decide("bob", change).raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
-    assert lab_of(house) == before
+    assert lab_of(workshop) == before
 
 
 @pytest.mark.parametrize("runbook", ["usb-detach", "usb-move", "hardware-hot-add"])
-def test_a_busy_disk_ends_the_change_with_everything_as_it_was(house: House, runbook: str) -> None:
+def test_a_busy_disk_ends_the_change_with_everything_as_it_was(workshop: Workshop, runbook: str) -> None:
     """A program took hold of it since the plan: nothing is forced, and the outcome names mount and program."""
-    change, before = requested(house, runbook)
-    house.lab.control.guest("lnx-01", STICK, "hold", program="rsync")
-    house.decide("bob", change).raise_for_status()
-    ended = house.ends(change)
+    change, before = requested(workshop, runbook)
+    workshop.lab.control.guest("lnx-01", STICK, "hold", program="rsync")
+    workshop.decide("bob", change).raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
     assert WHERE in ended.outcome
     assert "rsync" in ended.outcome
-    assert lab_of(house) == before
+    assert lab_of(workshop) == before
 
 
 BACK = {
@@ -100,20 +101,20 @@ BACK = {
 
 
 @pytest.mark.parametrize("what", BACK)
-def test_a_way_back_that_is_refused_stops_and_says_what_is_left(house: House, what: str) -> None:
+def test_a_way_back_that_is_refused_stops_and_says_what_is_left(workshop: Workshop, what: str) -> None:
     """The outcome names what is left and nothing else, and the lab shows the same; no mounted disk was pulled."""
     runbook, calls, left = BACK[what]
-    change, before = requested(house, runbook)
+    change, before = requested(workshop, runbook)
     before_it: tuple[str, int] | None = None
     for method, nth in calls:
-        fail(house, method, nth, after=before_it, in_task=True)
+        fail(workshop, method, nth, after=before_it, in_task=True)
         before_it = (method, nth)
-    house.decide("bob", change).raise_for_status()
-    ended = house.ends(change)
+    workshop.decide("bob", change).raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state is State.STOPPED, ended.outcome
     named = ended.outcome.partition(": ")[2]
     assert [title for title in left if title not in named] == []
-    now = lab_of(house)
+    now = lab_of(workshop)
     assert now["pulled"] == []
     if "Remove Verbatim" in " ".join(left):
         assert now["lnx-01"][2:4] == ([], [])
@@ -124,15 +125,15 @@ def test_a_way_back_that_is_refused_stops_and_says_what_is_left(house: House, wh
     assert ("xhci" in now["lnx-01"][1]) is (runbook == "usb-attach" or "xhci" in before["lnx-01"][1])
 
 
-def test_a_disk_that_nobody_can_look_at_is_not_removed(house: House) -> None:
+def test_a_disk_that_nobody_can_look_at_is_not_removed(workshop: Workshop) -> None:
     """The guest stops answering after the device was added: it stays, and a person is told; it might be mounted."""
-    change, _ = requested(house, "usb-attach")
-    house.lab.control.fault("StartProgramInGuest", "OperationDisabledByGuest", times=99)
-    house.decide("bob", change).raise_for_status()
-    ended = house.ends(change)
-    house.lab.control.clear_faults()
+    change, _ = requested(workshop, "usb-attach")
+    workshop.lab.control.fault("StartProgramInGuest", "OperationDisabledByGuest", times=99)
+    workshop.decide("bob", change).raise_for_status()
+    ended = workshop.ends(change)
+    workshop.lab.control.clear_faults()
     assert ended.state is State.STOPPED, ended.outcome
     assert "Add SanDisk Ultra Fit to lnx-01" in ended.outcome
-    state = house.lab.control.state()
+    state = workshop.lab.control.state()
     assert state["pulled"] == []
-    assert [one["connected"] for one in house.lab.control.vm("lnx-01")["usb"]] == [True]
+    assert [one["connected"] for one in workshop.lab.control.vm("lnx-01")["usb"]] == [True]

@@ -17,6 +17,7 @@ from passgate.model.change import Change, EventType, State, StepState
 from tests.house import House, until
 from tests.scenarios.stage import Scenario, Stage
 from tests.scenarios.steps_smartcard import READER, READY
+from tests.workshop import Workshop
 
 KEY = "usb.generic.allowCCID"
 ENABLE, DISABLE = "smartcard-enable", "smartcard-disable"
@@ -60,14 +61,14 @@ Disabling by `vmx` takes the same steps with other values; tests/flows/test_smar
     [(runbook, method, one) for (runbook, method), faults in REFUSALS.items() for one in faults],
     ids=str,
 )
-def test_a_refusal_takes_everything_back(house: House, runbook: str, method: str, fails: Fails) -> None:
+def test_a_refusal_takes_everything_back(workshop: Workshop, runbook: str, method: str, fails: Fails) -> None:
     """A fault that repeating would not help ends the change as undone, and the lab is as it was."""
-    with requested(house, runbook, method) as (change, before):
-        order(house, [fails])
-        house.decide("bob", change)
-        ended = house.ends(change)
+    with requested(workshop, runbook, method) as (change, before):
+        order(workshop, [fails])
+        workshop.decide("bob", change)
+        ended = workshop.ends(change)
         assert ended.state is State.UNDONE, ended.outcome
-        is_honest(house, ended, before)
+        is_honest(workshop, ended, before)
 
 
 LOST = {
@@ -78,20 +79,22 @@ LOST = {
 
 
 @pytest.mark.parametrize(("runbook", "method"), LOST)
-def test_connections_lost_right_after_every_call_do_nothing_twice(house: House, runbook: str, method: str) -> None:
+def test_connections_lost_right_after_every_call_do_nothing_twice(
+    workshop: Workshop, runbook: str, method: str
+) -> None:
     """Every answer is lost, no act is: fresh looks find them, nothing is sent again, and the change gets done."""
-    with requested(house, runbook, method) as (change, before):
-        already = len(house.touched())
+    with requested(workshop, runbook, method) as (change, before):
+        already = len(workshop.touched())
         faults = [Fails(one.method, one.nth, one.word, "DisconnectAfter") for one in LOST[runbook, method]]
-        order(house, faults)
-        house.decide("bob", change)
-        ended = house.ends(change)
+        order(workshop, faults)
+        workshop.decide("bob", change)
+        ended = workshop.ends(change)
         assert ended.state is State.DONE, ended.outcome
-        sent = [one["method"] for one in house.touched()[already:] if one["accepted"]]
+        sent = [one["method"] for one in workshop.touched()[already:] if one["accepted"]]
         assert sent.count(STOP) + sent.count(START) <= 1
         assert sum("pcscd stop" in one or "pcscd start" in one for one in sent) <= 1
         assert sum(one.startswith("mv ") for one in sent) == (1 if method == "vmx" else 0)
-        is_honest(house, ended, before)
+        is_honest(workshop, ended, before)
 
 
 BACK = {
@@ -107,17 +110,17 @@ BACK = {
 
 
 @pytest.mark.parametrize("what", BACK)
-def test_a_way_back_that_is_refused_stops_and_says_what_is_left(house: House, what: str) -> None:
+def test_a_way_back_that_is_refused_stops_and_says_what_is_left(workshop: Workshop, what: str) -> None:
     """A person is needed, and learns exactly what is and what isn't so; the rest is taken back all the same."""
     runbook, method, faults, left = BACK[what]
-    with requested(house, runbook, method) as (change, before):
-        order(house, faults)
-        house.decide("bob", change)
-        ended = house.ends(change)
+    with requested(workshop, runbook, method) as (change, before):
+        order(workshop, faults)
+        workshop.decide("bob", change)
+        ended = workshop.ends(change)
         assert ended.state is State.STOPPED, ended.outcome
         assert [title for title in left if title not in ended.outcome] == []
         assert "A person is needed" in ended.outcome
-        is_honest(house, ended, before)
+        is_honest(workshop, ended, before)
 
 
 @contextmanager
