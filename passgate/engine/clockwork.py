@@ -8,6 +8,7 @@ import logging
 from passgate.engine.desk import Bell
 from passgate.engine.ending import evidence_file, write_evidence
 from passgate.engine.gate import settle
+from passgate.engine.reviewing import look_after_reviews
 from passgate.engine.runtime import Runtime
 from passgate.errors import PassgateError
 from passgate.model.change import Change, State
@@ -51,6 +52,7 @@ class Clockwork:
         for change in store.changes(ENDED, limit=RECENT):
             if change.id not in self._closed:
                 await self._wake(change)
+        await look_after_reviews(self._runtime)
 
     async def _wake(self, change: Change) -> None:
         try:

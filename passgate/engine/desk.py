@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from passgate.connect.vsphere.reading import Scope
+from passgate.engine import reviewing
 from passgate.engine.ending import evidence_file
 from passgate.engine.filing import asked, file_change, previewed
 from passgate.engine.gate import settle
@@ -23,6 +24,8 @@ from passgate.model.change import Actor, Change, GateState, JournalEntry, Record
 from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.inventory import Host
 from passgate.model.plan import Plan
+from passgate.model.review import Review, ReviewVerdict
+from passgate.policy.reviews import require_none_open
 from passgate.policy.votes import may_approve_plan, may_decide, standing
 
 log = logging.getLogger(__name__)
@@ -147,6 +150,9 @@ class Desk:
             raise InputError(
                 "Policy wants a reason for an approval too.", hint="Say in a sentence why.", subject="reason"
             )
+        if verdict is Verdict.APPROVE:
+            own = store.reviews.all(only_open=True, by=actor.person)
+            require_none_open(actor.person, own, "approve anything")
         if gate == PLAN and verdict is Verdict.APPROVE:
             may_approve_plan(change.terms, actor.person, change.digest, so_far)
         change = settle(self.runtime, change)
@@ -192,6 +198,18 @@ class Desk:
             change = self.runtime.store.move(change_id, State.WITHDRAWN, actor, why, now, outcome=said)
         self._in_background(self._bell.ring(change), change)
         return change
+
+    async def reviews(self, *, only_open: bool = True) -> tuple[Review, ...]:
+        """Return the reviews of broken glasses, the newest first."""
+        return self.runtime.store.reviews.all(only_open=only_open)
+
+    async def review(self, change_id: str) -> Review:
+        """Return the review of one change."""
+        return self.runtime.store.reviews.one(change_id)
+
+    async def close_review(self, change_id: str, actor: Actor, verdict: ReviewVerdict, reason: str) -> Review:
+        """Say of a broken glass whether it was justified; its evidence is written anew with that."""
+        return await reviewing.close(self.runtime, change_id, actor, verdict, reason)
 
     async def change(self, change_id: str) -> Change:
         """Return one change."""

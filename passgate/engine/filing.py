@@ -18,6 +18,7 @@ from passgate.model.change import Actor, Change
 from passgate.model.decision import Kind, Terms
 from passgate.model.plan import Plan
 from passgate.policy.facts import Facts
+from passgate.policy.reviews import require_none_open
 from passgate.policy.terms import choose
 
 
@@ -26,6 +27,7 @@ async def file_change(
 ) -> Change:
     """Check, plan and file a change. `flow_run` is given when Prefect started the run by itself."""
     runbook, ask = asked(runtime, slug, fields)
+    _refuse_haste(runtime, ask, actor)
     plan, terms = await previewed(runtime, runbook, ask, actor)
     refuse_stops(plan)
     store, now = runtime.store, runtime.clock()
@@ -35,6 +37,19 @@ async def file_change(
     within = terms.approve_within if terms.requirements else None
     change = store.save_plan(change.id, plan, terms, now + within if within else None, now)
     return open_gate(runtime, change)
+
+
+def _refuse_haste(runtime: Runtime, ask: Ask, actor: Actor) -> None:
+    """Return unless it is asked for in a hurry without a reason, or by who has a broken glass to answer for."""
+    kind = Kind(ask.urgency)
+    if kind is not Kind.NORMAL and not ask.reason.strip():
+        raise InputError(
+            f"A change with urgency {kind} needs a reason. Nothing was filed.",
+            hint='Say what can\'t wait, and why: --reason "...". It is told to everybody at once, and recorded.',
+            subject="reason",
+        )
+    if kind is Kind.BREAK_GLASS:
+        require_none_open(actor.person, runtime.store.reviews.all(only_open=True, by=actor.person), "break it again")
 
 
 async def previewed(runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Actor) -> tuple[Plan, Terms]:

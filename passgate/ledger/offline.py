@@ -75,6 +75,8 @@ class Evidence:
     pre_authorised: str
     broke_glass: str
     """Who began it without an approval, to be reviewed afterwards."""
+    review: str
+    """How that review stands, in words."""
     gates: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...]
     """Each second gate that was come to: its name, how it was settled, who approved and who denied there."""
     overrides: tuple[str, ...]
@@ -91,7 +93,7 @@ class Evidence:
         if self.pre_authorised:
             heard.append(f"allowed beforehand by the policy {self.pre_authorised!r}")
         if self.broke_glass:
-            heard.append(f"begun without approval by {self.broke_glass}, who broke the glass")
+            heard.append(f"begun without approval by {self.broke_glass}, who broke the glass ({self.review})")
         agreed = ", ".join(heard) or "decided on by nobody"
         agreed += f" (warnings overridden: {', '.join(self.overrides)})" if self.overrides else ""
         return (
@@ -381,6 +383,23 @@ class _Gate:
 
 
 @dataclass
+class _Review:
+    """Hold what the events said of the review of a broken glass."""
+
+    by: str
+    due_at: str
+    verdict: str = ""
+    closed_by: str = ""
+
+    @property
+    def words(self) -> str:
+        """Say how it stands."""
+        if not self.verdict:
+            return f"its review, due by {self.due_at}, was still open"
+        return f"reviewed by {self.closed_by}: {self.verdict.replace('-', ' ')}"
+
+
+@dataclass
 class _Told:
     """Hold what the events of one change said so far."""
 
@@ -395,6 +414,8 @@ class _Told:
     steps: dict[str, str] = field(default_factory=dict)
     """The second gate before each step, by the step's index, where policy has terms for it."""
     gates: dict[str, _Gate] = field(default_factory=dict)
+    review: _Review | None = None
+    was_begun: bool = False
     last: str = "0"
 
 
@@ -429,6 +450,9 @@ class Story:
         data, kind = event["data"], event["type"]
         if kind == "change.requested":
             return "this change was requested twice"
+        wrong = self._glass(event, told)
+        if wrong:
+            return wrong
         if kind == "change.planned":
             if told.state != "requested":
                 return f"a plan was put into a change that was {told.state}"
@@ -442,9 +466,70 @@ class Story:
             "change.state": self._move,
             "gate.opened": self._open_gate,
             "gate.settled": self._settle_gate,
+            "review.opened": self._open_review,
+            "review.overdue": self._overdue,
+            "review.closed": self._close_review,
             **dict.fromkeys(STEP_EVENTS, self._step),
         }.get(kind)
         return takes_in(event, told) if takes_in else None
+
+    def _glass(self, event: dict[str, Any], told: _Told) -> str | None:
+        """Say what a broken glass forbids: of the whole ledger, as its author's other changes are there too."""
+        data, kind = event["data"], event["type"]
+        if kind == "decision.recorded" and data["verdict"] == "approve":
+            person, what = data["person"], "approved"
+        elif kind == "change.planned" and data["terms"].get("break_glass"):
+            person, what = data["terms"]["break_glass"].get("by", ""), "broke the glass"
+            if person != told.requester or data["terms"].get("kind") != "break-glass":
+                return "it has the terms of a broken glass, but nobody broke it"
+        else:
+            return None
+        before = next((name for name, one in self.told.items() if one.review and _is_open(one.review, person)), None)
+        return f"{person} {what} while the review of {before} was open" if before else None
+
+    @staticmethod
+    def _open_review(event: dict[str, Any], told: _Told) -> str | None:
+        data = event["data"]
+        glass = told.terms.get("break_glass")
+        if not glass or told.review is not None:
+            return "a review was opened" + (" twice" if glass else ", but nobody broke the glass")
+        if data["by"] != told.requester or data["reviewers"] != glass["reviewers"]:
+            return "the review was opened on another author, or for others than its terms say"
+        told.review = _Review(data["by"], data["due_at"])
+        return None
+
+    @staticmethod
+    def _overdue(event: dict[str, Any], told: _Told) -> str | None:
+        if told.review is None or told.review.verdict or event["at"] < told.review.due_at:
+            return "a review was said to be overdue, and was not"
+        return None
+
+    @staticmethod
+    def _close_review(event: dict[str, Any], told: _Told) -> str | None:
+        data, review = event["data"], told.review
+        person, verdict = data["person"], data["verdict"]
+        if review is None or review.verdict:
+            return f"{person} closed a review that was {'closed before' if review else 'never opened'}"
+        by_itself = person == event["actor"]["person"] == "passgate"
+        wrongs = (
+            (event["actor"]["person"] != person, f"the review was closed by another than {person}"),
+            (person == told.requester, f"{person} reviewed a change of their own"),
+            (person in told.terms.get("excluded", ()), f"{person} reviewed it although excluded from it"),
+            (
+                not by_itself and person not in told.terms["break_glass"]["reviewers"],
+                f"{person} reviewed it without being entitled to",
+            ),
+            (told.state not in ENDS, f"it was reviewed while it was {told.state}"),
+            (
+                verdict not in (("not-needed",) if by_itself else ("justified", "not-justified")),
+                f"{verdict!r} is no verdict of {person}",
+            ),
+            (by_itself and told.was_begun, "its review was closed as not needed, although it was begun"),
+        )
+        wrong = next((words for is_wrong, words in wrongs if is_wrong), None)
+        if wrong is None:
+            review.verdict, review.closed_by = verdict, person
+        return wrong
 
     @staticmethod
     def _decision(event: dict[str, Any], told: _Told) -> str | None:
@@ -513,7 +598,10 @@ class Story:
         if data["from"] != told.state or data["to"] not in NEXT.get(told.state, ()):
             return f"it says {data['from']} became {data['to']}, but the change was {told.state}"
         told.state = data["to"]
+        told.was_begun = told.was_begun or told.state == "applying"
         if told.state == "approved":
+            if terms.get("break_glass") and told.review is None:
+                return "it was begun without approval, and no review was opened"
             told.execute_by = data.get("execute_by") or ""
             if not terms.get("pre_authorised") and not terms.get("break_glass"):
                 if not told.votes.approve(terms):
@@ -548,6 +636,11 @@ class Story:
         if data.get("state") != "intent":
             # A failed attempt that will be tried again leaves the intent open.
             self.open_intents.pop(place, None)
+
+
+def _is_open(review: _Review, person: str) -> bool:
+    """Say whether that person has still to answer for it."""
+    return review.by == person and not review.verdict
 
 
 def _retracted(person: str, state: str, votes: _Votes, *, is_plan: bool) -> str | None:
@@ -721,6 +814,7 @@ def check(path: Path, key: str) -> Evidence:
         denied_by=denied,
         pre_authorised=policy,
         broke_glass=(told.terms.get("break_glass") or {}).get("by", ""),
+        review=told.review.words if told.review else "",
         gates=tuple((name, gate.state, *_by_verdict(gate.votes)) for name, gate in told.gates.items()),
         overrides=tuple(warnings) if approved else (),
         end=told.state,

@@ -54,11 +54,18 @@ def matches_everything(rule: PolicyRule) -> bool:
     return all(not (said := getattr(rule, name)) or "*" in said for name in conditions)
 
 
+def _meant_for_the_rest(rules: Sequence[PolicyRule]) -> int:
+    """Return the position of the rule that is likeliest meant to be for all that the others don't know."""
+    likely = (lambda rule: rule.default, lambda rule: bool(rule.approval) and matches_everything(rule))
+    found = (index for test in likely for index, rule in enumerate(rules) if test(rule))
+    return next(found, len(rules) - 1)
+
+
 def _about_all(rules: Sequence[PolicyRule]) -> Iterator[Disagreement]:
     if rules and not any(rule.default and rule.approval and matches_everything(rule) for rule in rules):
         yield Disagreement(
             "rules",
-            len(rules) - 1,
+            _meant_for_the_rest(rules),
             "name",
             "no rule is for what the others don't know; let one have `default: true`, an approval, and no conditions",
         )

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from passgate.errors import ConflictError, UnknownNameError
 from passgate.ledger.canonical import time_text
-from passgate.model.change import TRANSITIONS, Actor, Change, Door, Event, EventType, Gate, State
+from passgate.model.change import BEFORE_APPLY, TRANSITIONS, Actor, Change, Door, Event, EventType, Gate, State
 from passgate.model.decision import Terms
 from passgate.model.plan import Plan, PlannedStep
-from passgate.store import gates, journal
+from passgate.store import gates, journal, reviews
 from passgate.store.tables import changes
 from passgate.store.writing import PASSGATE, Write
 
@@ -88,6 +88,8 @@ def save_plan(  # noqa: PLR0917 - as the facade's
     )  # fmt: skip
     data = _planned(plan, terms, approve_by)
     write.append(Event(type=EventType.PLANNED, change=change.id, actor=PASSGATE, at=at, data=data))
+    if terms.break_glass is not None:
+        reviews.open_one(write, change, terms.break_glass, at)
     return one(write.connection, change.id)
 
 
@@ -118,6 +120,8 @@ def move(
     write.connection.execute(update(changes).where(changes.c.id == change.id).values(state=to.value, **values))
     data = {"from": change.state.value, "to": to.value, "why": why, **said}
     write.append(Event(type=EventType.STATE, change=change.id, actor=actor, at=at, data=data))
+    if to.is_end and change.state in BEFORE_APPLY and change.terms and change.terms.break_glass:
+        reviews.close_unneeded(write, change, at)
     return one(write.connection, change.id)
 
 

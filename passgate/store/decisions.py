@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, insert, select
 from passgate.errors import ConflictError
 from passgate.model.change import Actor, Change, Event, EventType, State
 from passgate.model.decision import PLAN, Decision, Verdict
-from passgate.store import changes, gates
+from passgate.store import changes, gates, reviews
 from passgate.store.tables import decisions
 from passgate.store.writing import PASSGATE, Write
 
@@ -19,6 +19,7 @@ def decide(write: Write, change: Change, decision: Decision, actor: Actor) -> bo
 
     One that is taken back leaves what was approved waiting again, in the same transaction. ConflictError when another
     one of that person stands there, when there is none to take back, and when the change waits for no decision there.
+    PolicyError for an approval by who broke a glass and was not reviewed yet.
     """
     before = write.connection.execute(_of_person(decision).order_by(decisions.c.number)).all()
     stands = before[-1] if before and before[-1].verdict != Verdict.RETRACT.value else None
@@ -36,6 +37,8 @@ def decide(write: Write, change: Change, decision: Decision, actor: Actor) -> bo
         )
     else:
         gates.require_open(change, decision)
+    if decision.verdict is Verdict.APPROVE:
+        reviews.refuse_open(write.connection, decision.person, "approve anything")
     values = decision.model_dump() | {"verdict": decision.verdict.value, "number": len(before)}
     write.connection.execute(insert(decisions).values(**values))
     data = decision.model_dump(mode="json", include={"digest", "gate", "person", "door", "verdict", "reason"})

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; a database that says so needs none."""
 
 
@@ -111,6 +111,33 @@ gates = Table(
     Column("approve_by", Utc, nullable=False),
     Column("settled_at", Utc),
     Column("why", Words, nullable=False),
+)
+
+# One for each change that began by a broken glass; kept when it is closed.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
+    Column("by", String(64), nullable=False, index=True),
+    Column("reviewers", Text, nullable=False),
+    Column("opened_at", Utc, nullable=False),
+    Column("due_at", Utc, nullable=False),
+    Column("told_at", Utc),
+    Column("closed_at", Utc),
+    Column("closed_by", String(64), nullable=False),
+    Column("verdict", String(16)),
+    Column("words", Words, nullable=False),
+    Column("kept_at", Utc),
+)
+
+# Reminders and escalations that were made, each once: the primary key is the compare-and-set.
+rungs = Table(
+    "rungs",
+    metadata,
+    Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
+    Column("gate", String(64), primary_key=True),
+    Column("rung", String(64), primary_key=True),
+    Column("at", Utc, nullable=False),
 )
 
 # A lease that was given back keeps its row, so that its fencing token only ever rises.

@@ -38,7 +38,7 @@ def line_of(path: Path, text: str) -> int:
 def test_the_shipped_config_loads_with_policies_in_name_order() -> None:
     """The config that ships is right, and its standard changes are tried before the rest."""
     config = load_config(SHIPPED)
-    names = ["standard-usb-controller", "standard-read-only", "host-wide", "normal"]
+    names = ["standard-usb-controller", "standard-read-only", "host-wide", "normal", "emergency", "break-glass"]
     assert [rule.name for rule in config.policy.rules] == names
     assert config.policy.rules[-1].approve_within is not None
     assert config.policy.rules[-1].approve_within.total_seconds() == 8 * 3600

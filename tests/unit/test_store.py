@@ -253,6 +253,8 @@ def test_decisions_and_messages_of_before_there_were_gates_are_about_the_plan(op
 
 BACK_TO_0001 = (
     "drop table gates",
+    "drop table reviews",
+    "drop table rungs",
     (
         "create table d (change varchar(32) not null references changes (id), digest varchar(80) not null, "
         "person varchar(64) not null, door varchar(16) not null, verdict varchar(16) not null, reason text not null, "

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from passgate import __version__
 from passgate.errors import InputError, PassgateError
-from passgate.faces.cli import census, changes, doctor, policy, processes, records
+from passgate.faces.cli import census, changes, doctor, policy, processes, records, reviews
 from passgate.faces.cli.demo import demo
 from passgate.faces.cli.terminal import Answer, show, show_error
 
@@ -38,6 +38,10 @@ GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
     "runbook": ("Look at the runbooks of this site.", {"list": changes.runbook_list, "show": changes.runbook_show}),
     "usb": ("Look at the USB devices of the hosts.", {"list": changes.usb_list}),
     "policy": ("Ask what policy wants.", {"explain": policy.explain}),
+    "review": (
+        "Review what was begun without approval.",
+        {"list": reviews.list_reviews, "show": reviews.show, "close": reviews.close},
+    ),
     "lab": (
         "Run the simulated datacenter.",
         {"start": processes.lab_start, "stop": processes.lab_stop, "status": processes.lab_status},

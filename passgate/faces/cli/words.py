@@ -196,6 +196,11 @@ EVENTS = {
     "restore.saved": "saved how {vm}{host} was before",
     "gate.opened": "waits at the gate {gate}: {why}, until {until}",
     "gate.settled": "the gate {gate} is {state}{about}",
+    "gate.reminded": "reminded of the gate {gate}: {why}, until {until}",
+    "gate.escalated": "others may decide at the gate {gate} too: {who}",
+    "review.opened": "{by} broke the glass; to be reviewed by {who}",
+    "review.overdue": "its review is overdue; {who} can close it",
+    "review.closed": "its review was closed by {person}: {verdict}{about}",
     "step.intent": "{title}{again} ...",
     "step.attempt_failed": "{title}: attempt {attempt} failed{about}{next_try}",
     "step.outcome": "{title}: {state}{seen}",
@@ -219,12 +224,14 @@ def event_line(event: Json) -> str | None:
     if kind not in EVENTS:
         return None
     said = data.get("saw") or data.get("why") or data.get("outcome") or ""
+    said = data["reason"] if kind == "review.closed" else said
     told = {
         "about": f": {said}" if said else "",
         "seen": f" ({said})" if said else "",
         "again": f" (attempt {data['attempt']})" if data.get("attempt", "1") != "1" else "",
         "next_try": f" Next try in {data['next_in']} s." if data.get("next_in") else "",
         "person": event["actor"]["person"],
+        "who": ", ".join(data.get("reviewers") or data.get("people") or ()),
         "go_on": "go on" if data.get("state") == "applying" else "begin",
         "until": moment(data.get("approve_by")),
     }

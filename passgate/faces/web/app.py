@@ -32,6 +32,7 @@ from passgate.errors import (
     UnknownNameError,
     WorldError,
 )
+from passgate.faces.web.reviews import ReviewApi
 from passgate.model.census import Census
 from passgate.model.change import Actor, Door, State
 from passgate.model.decision import PLAN, Verdict
@@ -98,6 +99,7 @@ class WithdrawBody(Frozen):
 def make_app(desk: Desk, people: People) -> Starlette:
     """Return the application; `people` are those who may speak, beyond having a token."""
     api = Api(desk, people)
+    reviews = ReviewApi(desk, api.actor, _body)
     routes = [
         Route("/health", guarded(api.health)),
         Route("/v1/status", guarded(api.status)),
@@ -112,6 +114,9 @@ def make_app(desk: Desk, people: People) -> Starlette:
         Route("/v1/changes/{id}/withdraw", guarded(api.withdraw), methods=["POST"]),
         Route("/v1/changes/{id}/events", guarded(api.events)),
         Route("/v1/changes/{id}/evidence", guarded(api.evidence)),
+        Route("/v1/reviews", guarded(reviews.reviews)),
+        Route("/v1/reviews/{id}", guarded(reviews.review)),
+        Route("/v1/reviews/{id}/close", guarded(reviews.close), methods=["POST"]),
         Route("/v1/usb", guarded(api.usb)),
         Route("/v1/census", guarded(api.census)),
     ]
@@ -157,18 +162,18 @@ class Api:
 
     async def status(self, request: Request) -> Response:
         """Tell how the service's parts are, if who runs it left a way to ask in `app.state.status`."""
-        await self._actor(request)
+        await self.actor(request)
         told: Callable[[], Any] = getattr(request.app.state, "status", dict)
         return JSONResponse(to_jsonable_python(told(), fallback=str))
 
     async def runbooks(self, request: Request) -> Response:
         """List the runbooks."""
-        await self._actor(request)
+        await self.actor(request)
         return JSONResponse({"runbooks": [_runbook(one) for one in self._desk.runbooks()]})
 
     async def runbook(self, request: Request) -> Response:
         """Show one runbook with the JSON schema of what it asks."""
-        await self._actor(request)
+        await self.actor(request)
         slug = request.path_params["slug"]
         found = {one.slug: one for one in self._desk.runbooks()}
         if slug not in found:
@@ -179,7 +184,7 @@ class Api:
 
     async def plan(self, request: Request) -> Response:
         """Plan without filing or touching anything."""
-        actor = await self._actor(request)
+        actor = await self.actor(request)
         body = await _body(request, PlanBody)
         preview = await self._desk.plan(body.runbook, body.ask, actor)
         return JSONResponse(
@@ -192,14 +197,14 @@ class Api:
 
     async def request(self, request: Request) -> Response:
         """File a change."""
-        actor = await self._actor(request)
+        actor = await self.actor(request)
         body = await _body(request, PlanBody)
         change = await self._desk.request(body.runbook, body.ask, actor)
         return JSONResponse(change.model_dump(mode="json"), status_code=201)
 
     async def changes(self, request: Request) -> Response:
         """List changes, newest first: in any `state` given, or those that the speaker decides (`waits_for=me`)."""
-        actor = await self._actor(request)
+        actor = await self.actor(request)
         if (whom := request.query_params.get("waits_for")) is not None:
             if whom != "me":
                 raise InputError(f"waits_for={whom!r} can't be used.", hint="Accepted: me.", subject="waits_for")
@@ -212,7 +217,7 @@ class Api:
 
     async def change(self, request: Request) -> Response:
         """Show one change with its journal and decisions."""
-        await self._actor(request)
+        await self.actor(request)
         change_id = request.path_params["id"]
         change = await self._desk.change(change_id)
         journal = await self._desk.journal(change_id)
@@ -227,7 +232,7 @@ class Api:
 
     async def decide(self, request: Request) -> Response:
         """Record the speaker's verdict."""
-        actor = await self._actor(request)
+        actor = await self.actor(request)
         body = await _body(request, DecisionBody)
         change = await self._desk.decide(
             request.path_params["id"], actor, body.verdict, body.reason, body.digest, gate=body.gate
@@ -236,21 +241,21 @@ class Api:
 
     async def retract(self, request: Request) -> Response:
         """Take the speaker's own decision back."""
-        actor = await self._actor(request)
+        actor = await self.actor(request)
         body = await _body(request, RetractBody)
         change = await self._desk.retract(request.path_params["id"], actor, body.reason, body.digest, gate=body.gate)
         return JSONResponse(change.model_dump(mode="json"))
 
     async def withdraw(self, request: Request) -> Response:
         """Take a change back."""
-        actor = await self._actor(request)
+        actor = await self.actor(request)
         body = await _body(request, WithdrawBody)
         change = await self._desk.withdraw(request.path_params["id"], actor, body.reason)
         return JSONResponse(change.model_dump(mode="json"))
 
     async def events(self, request: Request) -> Response:
         """Return what was recorded after `after`, waiting up to `wait` seconds for the first."""
-        await self._actor(request)
+        await self.actor(request)
         change_id = request.path_params["id"]
         await self._desk.change(change_id)
         after = int(_number(request, "after", 0.0, 0, 2**53))
@@ -260,7 +265,7 @@ class Api:
 
     async def evidence(self, request: Request) -> Response:
         """Hand out the change's evidence bundle."""
-        await self._actor(request)
+        await self.actor(request)
         path = await self._desk.evidence(request.path_params["id"])
         if not path.is_file():
             raise RecordError(f"The evidence file {path.name} is gone.", hint="It can be written again at any time.")
@@ -268,7 +273,7 @@ class Api:
 
     async def usb(self, request: Request) -> Response:
         """List hosts with their USB devices, read now."""
-        await self._actor(request)
+        await self.actor(request)
         hosts = await self._desk.usb(request.query_params.get("host"))
         return JSONResponse({"hosts": [one.model_dump(mode="json") for one in hosts]})
 
@@ -278,7 +283,7 @@ class Api:
         It may take minutes, and an estate has tens of thousands of rows. What goes wrong before the first host is an
         answer like any other; what goes wrong later is a last line with `error`.
         """
-        await self._actor(request)
+        await self.actor(request)
         hosts = tuple(request.query_params.getlist("host"))
         if len(hosts) > MAX_PATTERNS:
             raise InputError(
@@ -291,7 +296,7 @@ class Api:
         first = await anext(told)
         return StreamingResponse(_census_lines(first, told), media_type="application/x-ndjson")
 
-    async def _actor(self, request: Request) -> Actor:
+    async def actor(self, request: Request) -> Actor:
         """Return who speaks, by the token alone. Raises AuthenticationError."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         person = self._desk.person_of_token(token.strip()) if scheme.lower() == "bearer" and token else None
