@@ -48,8 +48,9 @@ def lines(policy: Policy, runbook: Runbook[Any]) -> Iterator[str]:
 
 def _where(rule: PolicyRule) -> str:
     vms = "" if "*" in rule.vms else f"VMs {', '.join(rule.vms)}"
+    kinds = f"asked for as {' or '.join(rule.kinds)}" if rule.kinds else ""
     people = "" if "*" in rule.requesters else f"asked for by {', '.join(rule.requesters)}"
-    said = ", ".join(filter(None, (vms, people)))
+    said = ", ".join(filter(None, (vms, kinds, people)))
     return f" ({said})" if said else ""
 
 
@@ -59,6 +60,12 @@ def _needs(rule: PolicyRule, *, may_warn: bool) -> str:
         limit = f", at most {rule.limit.changes} changes in {_time(rule.limit.within)}" if rule.limit else ""
         warned = "; with a warning somebody has to approve it" if may_warn else ""
         return f"no decision, it is authorised in advance{limit}{warned}.{undone}"
+    if glass := rule.break_glass:
+        who = " or ".join((*glass.groups, *glass.people)) or "nobody"
+        return (
+            f"{who} may begin it without approval, within {_time(glass.execute_within)}; "
+            f"{' or '.join(glass.reviewers)} review it within {_time(glass.review_within)}."
+        )
     if not rule.approval:
         return f"adds to what the other rules ask.{undone}"
     begun = f" It must begin within {_time(rule.execute_within)} then." if rule.execute_within else ""

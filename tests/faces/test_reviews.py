@@ -112,3 +112,5 @@ def test_nobody_says_by_hand_that_no_review_is_needed(service: Served) -> None:
     body = {"verdict": "not-needed", "reason": "x"}
     answer = service.ask("POST", f"/v1/reviews/{change.id}/close", person="bob", json=body)
     assert (answer.status_code, answer.json()["error"]["subject"]) == (400, "verdict")
+    body["verdict"] = "justified"
+    assert service.ask("POST", f"/v1/reviews/{change.id}/close", person="bob", json=body).is_success
