@@ -318,8 +318,12 @@ def of_device(seen: tuple[GuestUsb, ...], device: UsbId) -> tuple[GuestUsb, ...]
 
 
 def used(site: Inventory, vm: Vm, device: UsbId) -> GuestUsb | None:
-    """Return what the guest shows of the device, if it uses its disks; else there is nothing to take out of use."""
-    return next((one for one in of_device(site.guests.get(vm.ref, ()), device) if one.in_use), None)
+    """Return what the guest shows of the device, if it uses its disks; else there is nothing to take out of use.
+
+    How the device is doing at this moment is left out: a plan that held it would be another plan a minute later.
+    """
+    found = next((one for one in of_device(site.guests.get(vm.ref, ()), device) if one.in_use), None)
+    return found and found.model_copy(update={"speed": "", "status": ""})
 
 
 def may_have_disks(device: HostUsbDevice) -> bool:

@@ -73,7 +73,7 @@ def buses(host: Host) -> tuple[dict[int, tuple[str, str]], dict[int, str]]:
         elif said and record and said != record.address:
             contested[bus] = f"its root hub says {said}, config/site.yaml says {record.address}"
         elif said in controllers:
-            known[bus] = (str(said), f"the root hub of bus {bus} bears the address {said}")
+            known[bus] = (str(said), f"the root hub of its bus bears the address {said}")
         elif record is not None:
             by = f"{record.confirmed_by} confirmed on {record.at} (config/site.yaml)"
             known[bus] = (record.address, f"{by} that bus {bus} is {record.address}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from difflib import SequenceMatcher
+from os.path import commonprefix
 from typing import Any
 
 from passgate.engine.steps import Ask, Check, Effect, NoUndo, Runbook, Step
@@ -11,6 +12,11 @@ from passgate.errors import CheckFailedError
 from passgate.model.inventory import Inventory
 from passgate.model.plan import CheckResult, Plan, PlannedStep
 from passgate.model.usb import vid_pid
+
+LINE = 120
+"""How many characters of a value people still read in a line."""
+CONTEXT = 30
+"""How many characters are shown before the place where two long texts part."""
 
 
 def make_plan(runbook: Runbook[Any], ask: Ask, site: Inventory) -> Plan:
@@ -123,34 +129,63 @@ def differences(approved: Plan, now: Plan) -> tuple[str, ...]:
     then, today = ({check.code: check.saw for check in plan.checks if not check.met} for plan in (approved, now))
     said += [f"check {code} is not met any more: {saw}" for code, saw in today.items() if code not in then]
     said += [f"warning {code} is gone" for code in then if code not in today]
-    said += _steps_differ(approved.steps, now.steps)
+    said += _about_steps(approved.steps, now.steps)
     if approved.digest != now.digest and not said:
         # Both follow from the steps, so they are named only where no step tells why.
-        said.append(f"objects: {', '.join(approved.resources)} -> {', '.join(now.resources)}")
-        said.append(f"impact: {short('; '.join(approved.impact))} -> {short('; '.join(now.impact))}")
+        said += _about_list("object", approved.resources, now.resources)
+        said += _about_list("impact", approved.impact, now.impact)
     return tuple(said)
 
 
-def _steps_differ(old: Sequence[PlannedStep], new: Sequence[PlannedStep]) -> Iterator[str]:
-    """Say of each step what became of it; a step that is new or gone does not make all that follow other steps."""
-    kinds, now = [step.kind for step in old], [step.kind for step in new]
-    for _, a, b, c, d in SequenceMatcher(None, kinds, now, autojunk=False).get_opcodes():
-        if b - a == d - c:
-            for then, today in zip(old[a:b], new[c:d], strict=True):
-                yield from (f"step {then.index + 1}, {then.title}: {one}" for one in _changed(then, today))
-            continue
-        yield from (f"step {step.index + 1}, {step.title}, is gone" for step in old[a:b])
-        yield from (f"step {step.index + 1}, {step.title}, is new" for step in new[c:d])
+def _about_list(what: str, then: tuple[str, ...], today: tuple[str, ...]) -> Iterator[str]:
+    yield from (f"{what} is new: {one}" for one in today if one not in then)
+    yield from (f"{what} is gone: {one}" for one in then if one not in today)
+    if then != today and set(then) == set(today):
+        yield f"{what}s in another order: {', '.join(today)}"
+
+
+def _about_steps(then: tuple[PlannedStep, ...], today: tuple[PlannedStep, ...]) -> Iterator[str]:
+    """Say of each step what became of it: one more or fewer is told once, whatever it moves the others by."""
+    kinds = ([one.kind for one in steps] for steps in (then, today))
+    gone: list[int] = []
+    new: list[int] = []
+    for tag, a, b, c, d in SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
+        if b - a != d - c:
+            gone += range(a, b)
+            new += range(c, d)
+        elif tag in {"equal", "replace"}:
+            for old, one in zip(then[a:b], today[c:d], strict=True):
+                yield from (f"step {old.index + 1}, {old.title}: {words}" for words in _changed(old, one))
+    for at in gone:
+        moved = next((place for place in new if today[place].meaning == then[at].meaning), None)
+        if moved is None:
+            yield f"step {at + 1}, {then[at].title}, is gone"
+        else:
+            new.remove(moved)
+            before = f", before {today[moved + 1].title}" if moved + 1 < len(today) else ""
+            yield f"step {at + 1}, {then[at].title}: comes as step {moved + 1} now{before}"
+    yield from (f"step {at + 1}, {today[at].title}, is new" for at in new)
 
 
 def _changed(old: PlannedStep, new: PlannedStep) -> Iterator[str]:
     for name in ("title", "kind", "needed", "mutates", "before", "after", "impact", "undo", "gate"):
         if (was := getattr(old, name)) != (is_ := getattr(new, name)):
-            yield f"{name} was {short(was)}, is {short(is_)}"
+            yield f"{name} {_was_and_is(was, is_)}"
     then, today = dict(_leaves(old.fields)), dict(_leaves(new.fields))
     for name in dict.fromkeys([*then, *today]):
         if then.get(name) != today.get(name):
-            yield f"{name} was {short(then.get(name))}, is {short(today.get(name))}"
+            yield f"{name} {_was_and_is(then.get(name), today.get(name))}"
+
+
+def _was_and_is(was: object, is_: object) -> str:
+    """Say both in a line; of two long texts that begin alike only from a little before the place where they part."""
+    begin = 0
+    if isinstance(was, str) and isinstance(is_, str) and max(len(was), len(is_)) > LINE:
+        alike = len(commonprefix([was, is_]))
+        begin = max(0, was.rfind(" ", 0, max(0, alike - CONTEXT)) + 1)
+    dots = "..." if begin else ""
+    then, today = (one[begin:] if isinstance(one, str) else one for one in (was, is_))
+    return f"was {dots}{short(then)}, is {dots}{short(today)}"
 
 
 def _leaves(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
@@ -159,6 +194,8 @@ def _leaves(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, obje
         path = f"{above} {name}".strip()
         if isinstance(value, dict):
             yield from _leaves(value, path)
+        elif isinstance(value, list) and any(isinstance(one, dict) for one in value):
+            yield from _leaves({str(at): one for at, one in enumerate(value, 1)}, path)
         else:
             yield path, value
 
@@ -176,4 +213,4 @@ def short(value: object) -> str:
             text = "nothing"
         case _:
             text = str(value)
-    return text if len(text) <= 120 else text[:117] + "..."  # noqa: PLR2004 - a line that people still read
+    return text if len(text) <= LINE else text[: LINE - 3] + "..."

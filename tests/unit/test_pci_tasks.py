@@ -119,7 +119,7 @@ class TestMapping:
     def test_a_root_hub_is_proof(self) -> None:
         """The serial of the bus's root hub names the function."""
         place = pci_controller.located(host(), stick(bus=3))
-        assert (place.function, "root hub of bus 3" in place.proof) == (card_of(on_paper()), True)
+        assert (place.function, "root hub of its bus" in place.proof) == (card_of(on_paper()), True)
 
     def test_a_persons_word_is_proof_and_is_shown(self) -> None:
         """The record's author and date are in the words."""
