@@ -146,10 +146,10 @@ def _about_list(what: str, then: tuple[str, ...], today: tuple[str, ...]) -> Ite
 
 def _about_steps(then: tuple[PlannedStep, ...], today: tuple[PlannedStep, ...]) -> Iterator[str]:
     """Say of each step what became of it: one more or fewer is told once, whatever it moves the others by."""
-    kinds = ([one.kind for one in steps] for steps in (then, today))
+    kinds, now = [one.kind for one in then], [one.kind for one in today]
     gone: list[int] = []
     new: list[int] = []
-    for tag, a, b, c, d in SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
+    for tag, a, b, c, d in SequenceMatcher(None, kinds, now, autojunk=False).get_opcodes():
         if b - a != d - c:
             gone += range(a, b)
             new += range(c, d)
@@ -181,7 +181,7 @@ def _was_and_is(was: object, is_: object) -> str:
     """Say both in a line; of two long texts that begin alike only from a little before the place where they part."""
     begin = 0
     if isinstance(was, str) and isinstance(is_, str) and max(len(was), len(is_)) > LINE:
-        alike = len(commonprefix([was, is_]))
+        alike = len(commonprefix([was, is_]))  # noqa: RUF071 - these are texts, no paths
         begin = max(0, was.rfind(" ", 0, max(0, alike - CONTEXT)) + 1)
     dots = "..." if begin else ""
     then, today = (one[begin:] if isinstance(one, str) else one for one in (was, is_))

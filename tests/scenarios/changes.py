@@ -60,30 +60,53 @@ IN_THE_WORLD: dict[str, InTheWorld] = {
     "the VM is turned off, or on": InTheWorld(
         Vm, lambda vm: {"power": Power.OFF if vm.power is Power.ON else Power.ON}, r"\b(off|on|Shut down)\b"
     ),
-    "the VM asks a question": InTheWorld(Vm, {"question": "Moved or copied?"}, "Moved or copied", VM_BOOKS,
-                                         lambda vm: vm.power is Power.ON),
+    "the VM asks a question": InTheWorld(
+        Vm, {"question": "Moved or copied?"}, "Moved or copied", VM_BOOKS, lambda vm: vm.power is Power.ON
+    ),
     "the host was registered anew": InTheWorld(Host, {"ref": "host-99"}, "host-", "pci-(en|dis)able|usb-migrate"),
-    "another host bears the name": InTheWorld(Host, {"uuid": "4c4c9999"}, "4c4c9999", "pci-(en|dis)able|usb-(migrate|attach)"),
-    "the host does not answer": InTheWorld(Host, {"connection": "notResponding"}, "notResponding|HOST",
-                                           "usb-(attach|detach|move|controller)|pci-|smartcard|hardware"),
+    "another host bears the name": InTheWorld(
+        Host, {"uuid": "4c4c9999"}, "4c4c9999", "pci-(en|dis)able|usb-(migrate|attach)"
+    ),
+    "the host does not answer": InTheWorld(
+        Host,
+        {"connection": "notResponding"},
+        "notResponding|HOST",
+        "usb-(attach|detach|move|controller)|pci-|smartcard|hardware",
+    ),
     "the host is in maintenance": InTheWorld(Host, {"maintenance": True}, "maintenance", "pci-(en|dis)able|usb-attach"),
-    "the arbitrator stands": InTheWorld(Host, {"arbitrator": Arbitrator.STOPPED}, "arbitrator|stopped",
-                                        "usb-attach"),
+    "the arbitrator stands": InTheWorld(Host, {"arbitrator": Arbitrator.STOPPED}, "arbitrator|stopped", "usb-attach"),
     "the host was rebooted meanwhile": InTheWorld(
-        Host, lambda host: {"boot_time": host.boot_time and host.boot_time + timedelta(hours=1)}, "has been up since|booted",
-        "pci-(en|dis)able", lambda host: host.boot_time is not None),
+        Host,
+        lambda host: {"boot_time": host.boot_time and host.boot_time + timedelta(hours=1)},
+        "has been up since|booted",
+        "pci-(en|dis)able",
+        lambda host: host.boot_time is not None,
+    ),
     "another vendor in that port": InTheWorld(HostUsbDevice, {"vendor": 0x0781}, "0781|1921|no|No", "usb-|smartcard"),
-    "another product in that port": InTheWorld(HostUsbDevice, {"product": 0x5583}, "5583|21891|no|No", "usb-|smartcard"),
-    "the device in another port": InTheWorld(HostUsbDevice, {"path": "0/9/9", "pattern": "path:0/9/9"}, "0/9/9|not offer|No USB|does not show|not there",
-                                             "usb-(attach|move|detach|migrate)"),
+    "another product in that port": InTheWorld(
+        HostUsbDevice, {"product": 0x5583}, "5583|21891|no|No", "usb-|smartcard"
+    ),
+    "the device in another port": InTheWorld(
+        HostUsbDevice,
+        {"path": "0/9/9", "pattern": "path:0/9/9"},
+        "0/9/9|not offer|No USB|does not show|not there",
+        "usb-(attach|move|detach|migrate)",
+    ),
     "another serial": InTheWorld(HostUsbDevice, {"serial": "OTHER-1"}, "OTHER-1|No USB", "usb-(attach|detach|migrate)"),
-    "the device is called otherwise": InTheWorld(HostUsbDevice, {"name": "Rubber Duck"}, "Rubber Duck", "usb-|smartcard"),
+    "the device is called otherwise": InTheWorld(
+        HostUsbDevice, {"name": "Rubber Duck"}, "Rubber Duck", "usb-|smartcard"
+    ),
     "another function at that address": InTheWorld(PciFunction, {"device": 0x9999}, "9999|39321|No PCI", "pci-"),
-    "the function at another address": InTheWorld(PciFunction, {"address": "0000:99:00.0"}, "0000:99:00.0|0000:05:00.0|PCI-USB-01", "pci-"),
-    "the function is set aside already": InTheWorld(PciFunction, {"enabled": True, "active": True}, "set aside|needed",
-                                                    "pci-enable"),
-    "the function is not in effect": InTheWorld(PciFunction, {"active": False}, "0000:05:00.0|in effect|PCI-", "pci-(attach|disable)"),
-}  # fmt: skip
+    "the function at another address": InTheWorld(
+        PciFunction, {"address": "0000:99:00.0"}, "0000:99:00.0|0000:05:00.0|PCI-USB-01", "pci-"
+    ),
+    "the function is set aside already": InTheWorld(
+        PciFunction, {"enabled": True, "active": True}, "set aside|needed", "pci-enable"
+    ),
+    "the function is not in effect": InTheWorld(
+        PciFunction, {"active": False}, "0000:05:00.0|in effect|PCI-", "pci-(attach|disable)"
+    ),
+}
 
 
 class OnPaper(NamedTuple):

@@ -52,6 +52,11 @@ class Says:
     meaning: tuple[Meaning, ...] = ()
 
 
+def seeded(seed: int) -> Random:
+    """Return a source of chance that gives the same replay again."""
+    return Random(seed)  # noqa: S311 - noise, no secret
+
+
 def one_of(*values: Any) -> Noise:
     """Return noise that chooses among values."""
     return lambda _, chance: chance.choice(values)
@@ -69,6 +74,7 @@ def to(*values: Any) -> Says:
     return Says(meaning=tuple(lambda _, value=value: value for value in values))
 
 
+YES, NO = True, False
 NUMBER = Says(noise=lambda old, chance: old if old is None else chance.randrange(1, 10**6))
 TEXT = Says(noise=lambda _, chance: chance.choice(NAMES))
 FLAG = Says(noise=lambda _, chance: chance.random() < 0.5)
@@ -94,7 +100,7 @@ FIELDS: dict[type[Frozen], dict[str, Says]] = {
         "standalone": FLIPPED,
         "guests": Says(shuffled, (lambda _: {},)),
         "guest_errors": Says(shuffled, (lambda _: {"vm-7": "silent", "vm-9": "silent", "vm-103": "silent"},)),
-        "privileges": Says(lambda old, chance: {ref: held | {"System.View"} for ref, held in shuffled(old, chance).items()},
+        "privileges": Says(lambda old, _: {ref: held | {"System.View"} for ref, held in reversed(old.items())},
                            (lambda _: {},)),
         "depended_on": Says(shuffled, (lambda _: dict.fromkeys([f"vm-{n}" for n in range(200)], "vCenter"),)),
     },
@@ -123,7 +129,7 @@ FIELDS: dict[type[Frozen], dict[str, Says]] = {
         "pci": ENTRIES,
         "extra": Says(shuffled, (lambda _: {}, lambda old: {key: f"{value}9" for key, value in old.items()})),
         "vmx_path": ANOTHER,
-        "shared_storage": to(None, False),
+        "shared_storage": to(None, NO),
     },
     UsbController: {"kind": to(*ControllerKind), "key": KEPT},  # renumbered by `replay`, with what refers to it
     VmUsbDevice: {
@@ -158,20 +164,20 @@ FIELDS: dict[type[Frozen], dict[str, Says]] = {
         "shell_error": to("the shell does not answer"),
         "datacenter": BESIDE,
         "boot_time": Says(meaning=(lambda old: old and old + timedelta(hours=1), lambda _: None)),
-        "can_reboot": to(None, False),
+        "can_reboot": to(None, NO),
         "ha_state": to(None),
         "reboot_required": FLAG,
         "memory_mb": to(0, 512),
         "services": ENTRIES, "pci": ENTRIES,
-        "rebind": to(True, False, None),
+        "rebind": to(YES, NO, None),
         "system_id": KEPT,
         "buses": Says(shuffled, (lambda _: {},)),
         "confirmed": Says(shuffled, (lambda _: (),)),
     },
     HostService: {"key": ANOTHER, "label": TEXT, "running": FLIPPED, "policy": to("on", "off", "automatic")},
     HostUsbDevice: {
-        "host": KEPT, "vendor": to(0x1234), "product": to(0x1234), "path": ANOTHER, "serial": ANOTHER, "name": ANOTHER,
-        "pattern": KEPT,
+        "host": KEPT, "vendor": to(0x1234), "product": to(0x1234), "path": ANOTHER, "serial": ANOTHER,
+        "name": ANOTHER, "pattern": KEPT,
         "families": to(("smartCard",), ("hub",), ("video",), ()),
         "speeds": Says(meaning=to(("superSpeed",), ("low",), ("high",)).meaning),
         "used_by": to(None, "vm-77"), "used_by_name": TEXT,
@@ -179,8 +185,8 @@ FIELDS: dict[type[Frozen], dict[str, Says]] = {
         "bus": to(0, 77), "device": NUMBER,
     },
     PciFunction: {
-        "host": KEPT, "address": to("0000:99:00.0"), "vendor": to(0x1234), "device": to(0x1234), "name": ANOTHER,
-        "class_id": to(0x0C03, 0x0200, 0x0604),
+        "host": KEPT, "address": to("0000:99:00.0"), "vendor": to(0x1234), "device": to(0x1234),
+        "name": ANOTHER, "class_id": to(0x0C03, 0x0200, 0x0604),
         "subvendor": NUMBER, "subdevice": NUMBER,
         "parent_bridge": KEPT,
         "dependent": to("0000:99:00.0", "0000:00:1c.0"),
@@ -191,7 +197,8 @@ FIELDS: dict[type[Frozen], dict[str, Says]] = {
     ConfirmedBus: {"bus": to(77), "address": BESIDE, "confirmed_by": BESIDE, "at": BESIDE},
     Cluster: {
         "ref": ANOTHER, "name": TEXT, "drs": FLAG, "drs_level": TEXT, "drs_overrides": ORDER,
-        "dpm": BESIDE, "dpm_overrides": Says(shuffled, (lambda _: dict.fromkeys([f"host-{n}" for n in range(40)], True),)),
+        "dpm": BESIDE,
+        "dpm_overrides": Says(shuffled, (lambda _: dict.fromkeys([f"host-{n}" for n in range(40)], True),)),
         "ha": FLIPPED,
     },
     GuestUsb: {
@@ -201,7 +208,8 @@ FIELDS: dict[type[Frozen], dict[str, Says]] = {
         "disks": ENTRIES, "disks_known": FLIPPED,
     },
     GuestDisk: {
-        "name": ANOTHER, "size": NUMBERS, "state": to("Offline"), "where": ANOTHER, "serial": ANOTHER, "unique": ANOTHER,
+        "name": ANOTHER, "size": NUMBERS, "state": to("Offline"), "where": ANOTHER, "serial": ANOTHER,
+        "unique": ANOTHER,
         "mounts": ENTRIES, "held_by": to(("dm-0",)),
     },
     GuestMount: {"where": ANOTHER, "part": NUMBERS, "kind": ANOTHER, "options": ANOTHER, "whole": FLIPPED},
@@ -211,8 +219,8 @@ FIELDS: dict[type[Frozen], dict[str, Says]] = {
 def replay(site: Inventory, plan: Plan, chance: Random) -> Inventory:
     """Return the estate as another reading could show it, with nothing changed that the plan is about.
 
-    Every field takes its noise, all lists another order, device keys and buses other numbers; VMs that the plan does not
-    name live their own lives, and VMs, hosts and devices join that have nothing to do with it.
+    Every field takes its noise, all lists another order, device keys and buses other numbers; VMs that the plan does
+    not name live their own lives, and VMs, hosts and devices join that have nothing to do with it.
     """
     text = plan.model_dump_json()
     found: Inventory = _noisy(site, chance)
@@ -264,12 +272,18 @@ def _living(vm: Vm, chance: Random) -> Vm:
     """Return a VM that the plan does not name, a while later: its power, size, guest and annotations are its own."""
     return vm.model_copy(
         update={
-            "power": chance.choice(list(Power)), "cpus": chance.randrange(1, 9), "memory_mb": chance.randrange(4, 2048),
-            "tools_running": chance.random() < 0.5, "guest_ready": chance.random() < 0.5, "question": chance.choice((None, "?")),
-            "guest_id": chance.choice(("", "dosGuest")), "hardware_version": chance.randrange(3, 21),
-            "snapshots": (Snapshot(name=chance.choice(NAMES)),) * chance.randrange(3), "fault_tolerance": chance.random() < 0.5,
+            "power": chance.choice(list(Power)),
+            "cpus": chance.randrange(1, 9),
+            "memory_mb": chance.randrange(4, 2048),
+            "tools_running": chance.random() < 0.5,
+            "guest_ready": chance.random() < 0.5,
+            "question": chance.choice((None, "?")),
+            "guest_id": chance.choice(("", "dosGuest")),
+            "hardware_version": chance.randrange(3, 21),
+            "snapshots": (Snapshot(name=chance.choice(NAMES)),) * chance.randrange(3),
+            "fault_tolerance": chance.random() < 0.5,
         }
-    )  # fmt: skip
+    )
 
 
 def _other_buses(host: Host, chance: Random) -> Host:
@@ -286,15 +300,23 @@ def _other_buses(host: Host, chance: Random) -> Host:
 
 
 def _joined_by_devices(host: Host, text: str, chance: Random) -> Host:
-    """Return the host with USB devices plugged into other ports, on buses of no controller that the plan speaks of."""
+    """Return the host with USB devices in other ports, on buses of no controller that the plan speaks of."""
     free = [bus for bus, address in host.buses.items() if address not in text] or [None] * (not host.pci)
     if not free:
         return host
     plugged = tuple(
         HostUsbDevice(
-            host=host.id, vendor=0x1E7D, product=0x1000 + number, path=f"0/7/{number}", pattern=f"path:0/7/{number}",
-            families=("audio",), speeds=("high",), name=chance.choice(NAMES), offered=True, bus=chance.choice(free),
+            host=host.id,
+            vendor=0x1E7D,
+            product=0x1000 + number,
+            path=f"0/7/{number}",
+            pattern=f"path:0/7/{number}",
+            families=("audio",),
+            speeds=("high",),
+            name=chance.choice(NAMES),
+            offered=True,
+            bus=chance.choice(free),
         )
         for number in range(chance.randrange(3))
-    )  # fmt: skip
+    )
     return host.model_copy(update={"usb": tuple(chance.sample((*host.usb, *plugged), len(host.usb) + len(plugged)))})
