@@ -11,6 +11,7 @@ import pytest
 from passgate.model.change import Change, EventType, State, StepState
 from tests.house import House, until
 from tests.slack_channel import Channel
+from tests.workshop import Workshop
 
 LONG = 600
 """Seconds or times that no test comes near: the test itself ends the outage."""
@@ -95,17 +96,17 @@ def test_a_vcenter_that_does_not_answer_at_the_begin_is_waited_for(house: House)
 
 
 @pytest.mark.parametrize("fault", ["Disconnect", "DisconnectAfter"])
-def test_a_connection_that_breaks_in_the_middle_is_tried_again(house: House, fault: str) -> None:
+def test_a_connection_that_breaks_in_the_middle_is_tried_again(workshop: Workshop, fault: str) -> None:
     """Whether the call took effect is looked at before it is sent again: each effect is there once."""
-    change = house.request()
-    house.suspended(change)
-    house.lab.control.fault("ReconfigVM_Task", fault, times=1)
-    house.lab.control.fault("PowerOnVM_Task", fault, times=1)
-    house.decide("bob", change)
-    ended = house.ends(change)
+    change = workshop.request()
+    workshop.suspended(change)
+    workshop.lab.control.fault("ReconfigVM_Task", fault, times=1)
+    workshop.lab.control.fault("PowerOnVM_Task", fault, times=1)
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.DONE, ended.outcome
-    assert _sent(house) == SENT_ONCE
-    vm = house.lab.control.vm("win-01")
+    assert _sent(workshop) == SENT_ONCE
+    vm = workshop.lab.control.vm("win-01")
     assert (vm["controllers"], len(vm["usb"])) == (["xhci"], 1)
 
 
@@ -132,33 +133,33 @@ def test_a_guest_that_refuses_the_login_ends_honestly(house: House) -> None:
         assert "is connected to win-01" not in said, said
 
 
-def test_a_device_that_was_pulled_out_after_the_approval_voids_it(house: House) -> None:
+def test_a_device_that_was_pulled_out_after_the_approval_voids_it(workshop: Workshop) -> None:
     """What was approved can't be done any more: nothing is touched, and the end names the device."""
-    change = house.request()
-    house.suspended(change)
-    house.lab.control.unplug("esx-01.lab.example", "0/1/3")
-    house.decide("bob", change)
-    ended = house.ends(change)
+    change = workshop.request()
+    workshop.suspended(change)
+    workshop.lab.control.unplug("esx-01.lab.example", "0/1/3")
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.VOID, ended.outcome
     assert "18a5:0302" in ended.outcome
-    assert house.touched() == []
+    assert workshop.touched() == []
 
 
-def test_a_second_change_of_the_same_vm_waits_for_the_first(house: House) -> None:
+def test_a_second_change_of_the_same_vm_waits_for_the_first(workshop: Workshop) -> None:
     """Two approved changes of one VM run one after the other: the second goes on when the first gave the VM back."""
-    first, second = house.request(), house.request()
-    house.suspended(second)
-    house.suspended(first)
+    first, second = workshop.request(), workshop.request()
+    workshop.suspended(second)
+    workshop.suspended(first)
     # The first is refused in the middle and taken back, so that the world is again what the second was approved for.
-    house.lab.control.fault("ReconfigVM_Task", "NoPermission", delay=2.0, times=1)
-    house.decide("bob", first)
-    house.becomes(first, State.APPLYING)
-    until(lambda: house.store.journal(first.id)[2].state is StepState.INTENT, "the first is in the middle")
-    house.decide("bob", second)
-    until(lambda: _held_up(house, second), "the second waits", told=house.told(second))
-    assert house.ends(first).state is State.UNDONE
+    workshop.lab.control.fault("ReconfigVM_Task", "NoPermission", delay=2.0, times=1)
+    workshop.decide("bob", first)
+    workshop.becomes(first, State.APPLYING)
+    until(lambda: workshop.store.journal(first.id)[2].state is StepState.INTENT, "the first is in the middle")
+    workshop.decide("bob", second)
+    until(lambda: _held_up(workshop, second), "the second waits", told=workshop.told(second))
+    assert workshop.ends(first).state is State.UNDONE
 
-    ended = house.ends(second)
+    ended = workshop.ends(second)
     assert ended.state is State.DONE, ended.outcome
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from passgate.model.change import Change, State
 from tests.house import House, until
+from tests.workshop import Workshop
 
 Way = Callable[[House, str], Any]
 
@@ -121,37 +122,37 @@ def test_a_run_that_prefect_starts_itself_files_a_change_and_waits(house: House)
     assert house.ends(change).state is State.DONE
 
 
-def test_who_asked_cannot_approve_by_any_door(house: House) -> None:
+def test_who_asked_cannot_approve_by_any_door(workshop: Workshop) -> None:
     """Four eyes hold in the API and in Slack alike."""
-    change = house.request("bob")
-    house.suspended(change)
-    answer = house.decide("bob", change)
+    change = workshop.request("bob")
+    workshop.suspended(change)
+    answer = workshop.decide("bob", change)
     assert answer.status_code == 403, answer.text
     assert "asked" in answer.text
-    assert house.store.decisions(change.id) == ()
+    assert workshop.store.decisions(change.id) == ()
 
 
-def test_a_world_that_changed_voids_the_approval_and_says_what_changed(house: House) -> None:
+def test_a_world_that_changed_voids_the_approval_and_says_what_changed(workshop: Workshop) -> None:
     """R34: What was approved is what runs: a VM that was powered off meanwhile makes another plan."""
-    change = house.request()
-    house.suspended(change)
-    house.lab.control.set_vm("win-01", power="poweredOff")
-    house.decide("bob", change)
-    ended = house.ends(change)
+    change = workshop.request()
+    workshop.suspended(change)
+    workshop.lab.control.set_vm("win-01", power="poweredOff")
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.VOID
     assert "win-01" in ended.outcome
-    assert house.touched() == []
+    assert workshop.touched() == []
 
 
-def test_a_withdrawn_change_cannot_be_approved(house: House) -> None:
+def test_a_withdrawn_change_cannot_be_approved(workshop: Workshop) -> None:
     """Who asked may take it back before the first step; after that no decision counts."""
-    change = house.request()
-    house.suspended(change)
+    change = workshop.request()
+    workshop.suspended(change)
     path = f"/v1/changes/{change.id}/withdraw"
-    assert house.call("alice", "POST", path, reason="wrong VM").is_success
-    assert house.ends(change).state is State.WITHDRAWN
-    assert house.decide("bob", change).status_code == 409
-    assert house.touched() == []
+    assert workshop.call("alice", "POST", path, reason="wrong VM").is_success
+    assert workshop.ends(change).state is State.WITHDRAWN
+    assert workshop.decide("bob", change).status_code == 409
+    assert workshop.touched() == []
 
 
 def test_a_flow_called_directly_does_nothing(house: House) -> None:

@@ -21,6 +21,7 @@ from tests.flows.pci_house import (
     world_of,
 )
 from tests.house import House
+from tests.workshop import Workshop
 
 NAME = "Renesas Technology Corp. uPD720202 USB 3.0 Host Controller"
 GATE = "host-reboot"
@@ -77,122 +78,122 @@ def test_the_controller_of_a_stick_is_set_aside_behind_the_reboot_gate(house: Ho
     assert sent(house) == {**REBOOT, "ShutdownGuest": 1, "PowerOnVM_Task": 1}
 
 
-def test_a_denied_reboot_takes_the_setting_back(house: House) -> None:
+def test_a_denied_reboot_takes_the_setting_back(workshop: Workshop) -> None:
     """Nothing waits for a reboot any more, and the host is open again."""
-    change = enable(house)
-    before = world_of(house)
-    house.decide("bob", change).raise_for_status()
-    waiting = house.at_gate(change)
-    house.decide("carol", waiting, "deny", "Not today", gate=GATE).raise_for_status()
-    ended = house.ends(change)
+    change = enable(workshop)
+    before = world_of(workshop)
+    workshop.decide("bob", change).raise_for_status()
+    waiting = workshop.at_gate(change)
+    workshop.decide("carol", waiting, "deny", "Not today", gate=GATE).raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
     assert "Not today" in ended.outcome
-    assert "RebootHost_Task" not in sent(house)
-    is_honest(house, ended, before)
+    assert "RebootHost_Task" not in sent(workshop)
+    is_honest(workshop, ended, before)
 
 
-def test_a_host_that_forgets_it_at_the_reboot_is_told_once_more(house: House) -> None:
+def test_a_host_that_forgets_it_at_the_reboot_is_told_once_more(workshop: Workshop) -> None:
     """The quirk of ESXi 7: the setting is seen lost after the reboot, set again without one, and seen in effect."""
-    house.lab.control.passthrough(ESX_02, forgets=True)
-    change = enable(house)
-    ended = ends(house, change)
+    workshop.lab.control.passthrough(ESX_02, forgets=True)
+    change = enable(workshop)
+    ended = ends(workshop, change)
     assert ended.state is State.DONE, ended.outcome
-    assert f"Set it once more on {ESX_02}, if it is not in effect after the reboot" in done(house, change)
-    assert sent(house) == {**REBOOT, "UpdatePassthruConfig": 2}
-    assert world_of(house)["card"] == (True, True)
+    assert f"Set it once more on {ESX_02}, if it is not in effect after the reboot" in done(workshop, change)
+    assert sent(workshop) == {**REBOOT, "UpdatePassthruConfig": 2}
+    assert world_of(workshop)["card"] == (True, True)
 
 
-def test_a_host_that_forgets_it_for_good_is_given_back_as_it_was(house: House) -> None:
+def test_a_host_that_forgets_it_for_good_is_given_back_as_it_was(workshop: Workshop) -> None:
     """Where setting it once more is refused, the end is not claimed to be well: all is taken back."""
-    house.lab.control.passthrough(ESX_02, forgets=True)
-    change, before = enable(house), world_of(house)
-    fails(house, "UpdatePassthruConfig", "HostConfigFault", skip=1, times=2)
-    ended = ends(house, change)
+    workshop.lab.control.passthrough(ESX_02, forgets=True)
+    change, before = enable(workshop), world_of(workshop)
+    fails(workshop, "UpdatePassthruConfig", "HostConfigFault", skip=1, times=2)
+    ended = ends(workshop, change)
     assert ended.state is State.UNDONE, ended.outcome
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("runbook", ASKED)
-def test_where_the_host_can_rebind_there_is_no_reboot_and_no_gate(house: House, runbook: str) -> None:
+def test_where_the_host_can_rebind_there_is_no_reboot_and_no_gate(workshop: Workshop, runbook: str) -> None:
     """One approval, one call; both functions behind the bridge go together, and are seen so."""
     if runbook == "pci-disable":
-        house.lab.control.passthrough(ESX_03, enable=["0000:07:00.0"], live=True)
-    change = request(house, runbook, host=ESX_03, function="0000:07:01.0")
-    ended = ends(house, change, gate=False)
+        workshop.lab.control.passthrough(ESX_03, enable=["0000:07:00.0"], live=True)
+    change = request(workshop, runbook, host=ESX_03, function="0000:07:01.0")
+    ended = ends(workshop, change, gate=False)
     assert ended.state is State.DONE, ended.outcome
-    functions = house.lab.control.host("esx-03")["pci"]
+    functions = workshop.lab.control.host("esx-03")["pci"]
     active = [one["id"] for one in functions if one["active"]]
     assert active == (["0000:07:00.0", "0000:07:01.0"] if runbook == "pci-enable" else [])
-    assert sent(house) == {"UpdatePassthruConfig": 1}
+    assert sent(workshop) == {"UpdatePassthruConfig": 1}
 
 
 @pytest.mark.parametrize("runbook", ASKED)
 @pytest.mark.parametrize(("call", "gate"), [("EnterMaintenanceMode_Task", True), ("UpdatePassthruConfig", False)])
 def test_a_refused_step_before_the_reboot_takes_everything_back(
-    house: House, runbook: str, call: str, *, gate: bool
+    workshop: Workshop, runbook: str, call: str, *, gate: bool
 ) -> None:
     """A fault that repeating would not help ends the change as undone: nothing is set, nothing waits, all is open."""
-    change = ASKED[runbook](house)
-    before = world_of(house)
-    fails(house, call)
-    ended = ends(house, change, gate=gate)
+    change = ASKED[runbook](workshop)
+    before = world_of(workshop)
+    fails(workshop, call)
+    ended = ends(workshop, change, gate=gate)
     assert ended.state is State.UNDONE, ended.outcome
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("runbook", ASKED)
-def test_a_refused_reboot_takes_the_rest_back_and_is_itself_not_claimed(house: House, runbook: str) -> None:
+def test_a_refused_reboot_takes_the_rest_back_and_is_itself_not_claimed(workshop: Workshop, runbook: str) -> None:
     """Nobody can say that a reboot that failed did nothing, so it is named; setting and maintenance mode are back."""
-    change = ASKED[runbook](house)
-    before = world_of(house)
-    fails(house, "RebootHost_Task")
-    ended = ends(house, change)
+    change = ASKED[runbook](workshop)
+    before = world_of(workshop)
+    fails(workshop, "RebootHost_Task")
+    ended = ends(workshop, change)
     assert ended.state is State.STOPPED, ended.outcome
     assert f"Left as it is: Reboot {ESX_02}" in ended.outcome
     assert "passthrough of" not in ended.outcome.partition("Left as it is")[2]
-    assert world_of(house) == before
-    is_honest(house, ended, before)
+    assert world_of(workshop) == before
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("runbook", ASKED)
-def test_what_is_in_effect_after_the_reboot_is_never_called_taken_back(house: House, runbook: str) -> None:
+def test_what_is_in_effect_after_the_reboot_is_never_called_taken_back(workshop: Workshop, runbook: str) -> None:
     """Leaving maintenance mode fails: what was set can be set back, but not be undone without another reboot."""
-    change = ASKED[runbook](house)
-    before = world_of(house)
-    fails(house, "ExitMaintenanceMode_Task")
-    ended = ends(house, change)
+    change = ASKED[runbook](workshop)
+    before = world_of(workshop)
+    fails(workshop, "ExitMaintenanceMode_Task")
+    ended = ends(workshop, change)
     assert ended.state is State.STOPPED, ended.outcome
-    world = world_of(house)
+    world = world_of(workshop)
     assert world["maintenance"] is False, "maintenance mode was not given back"
     assert f"passthrough of {NAME} on {ESX_02}" in ended.outcome
     assert world["card"][1] is WANTED[runbook]["card"][1]
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("runbook", ASKED)
-def test_connections_lost_right_after_each_step_do_nothing_twice(house: House, runbook: str) -> None:
+def test_connections_lost_right_after_each_step_do_nothing_twice(workshop: Workshop, runbook: str) -> None:
     """Every answer is lost, the acts are not: fresh looks find them, and the host is rebooted once."""
-    change = ASKED[runbook](house)
-    before = world_of(house)
+    change = ASKED[runbook](workshop)
+    before = world_of(workshop)
     for call in REBOOT:
-        fails(house, call, "DisconnectAfter")
-    ended = ends(house, change)
+        fails(workshop, call, "DisconnectAfter")
+    ended = ends(workshop, change)
     assert ended.state is State.DONE, ended.outcome
-    assert sent(house) == Counter(REBOOT)
-    assert world_of(house)["card"] == WANTED[runbook]["card"]
-    is_honest(house, ended, before)
+    assert sent(workshop) == Counter(REBOOT)
+    assert world_of(workshop)["card"] == WANTED[runbook]["card"]
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("runbook", ASKED)
-def test_a_way_back_that_fails_stops_with_what_is_left(house: House, runbook: str) -> None:
+def test_a_way_back_that_fails_stops_with_what_is_left(workshop: Workshop, runbook: str) -> None:
     """The reboot is refused, and so is setting it back: it is left, waits for a reboot, and is named."""
-    change = ASKED[runbook](house)
-    before = world_of(house)
-    fails(house, "RebootHost_Task")
-    fails(house, "UpdatePassthruConfig", "HostConfigFault", skip=1)
-    ended = ends(house, change)
+    change = ASKED[runbook](workshop)
+    before = world_of(workshop)
+    fails(workshop, "RebootHost_Task")
+    fails(workshop, "UpdatePassthruConfig", "HostConfigFault", skip=1)
+    ended = ends(workshop, change)
     assert ended.state is State.STOPPED, ended.outcome
     assert f"passthrough of {NAME} on {ESX_02}" in ended.outcome
-    world = world_of(house)
+    world = world_of(workshop)
     assert (world["reboot_required"], world["maintenance"]) == (True, False)
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)

@@ -19,6 +19,7 @@ from tests.flows.pci_house import (
     world_of,
 )
 from tests.house import House
+from tests.workshop import Workshop
 
 NAME = "Renesas Technology Corp. uPD720202 USB 3.0 Host Controller"
 STICK = "0951:1666,serial:E0D55EA573F1"
@@ -64,68 +65,68 @@ def test_a_vm_loses_the_card_and_has_its_former_reservation(house: House) -> Non
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_refused_step_of_an_attach_takes_everything_back(house: House, call: str) -> None:
+def test_a_refused_step_of_an_attach_takes_everything_back(workshop: Workshop, call: str) -> None:
     """A fault that repeating would not help ends the change as undone, and VM and reservation are as they were."""
-    set_aside(house)
-    change, before = request(house, "pci-attach", vm="lic-01", function=CARD), world_of(house)
-    fails(house, call)
-    house.decide("bob", change)
-    ended = house.ends(change)
+    set_aside(workshop)
+    change, before = request(workshop, "pci-attach", vm="lic-01", function=CARD), world_of(workshop)
+    fails(workshop, call)
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)
 
 
-def test_a_guest_that_can_not_be_asked_takes_an_attach_back(house: House) -> None:
+def test_a_guest_that_can_not_be_asked_takes_an_attach_back(workshop: Workshop) -> None:
     """Without the guest's own word nothing is claimed: the card is taken away again."""
-    set_aside(house)
-    change, before = request(house, "pci-attach", vm="lic-01", function=CARD), world_of(house)
-    fails(house, "StartProgramInGuest", "InvalidGuestLogin", times=10)
-    house.decide("bob", change)
-    ended = house.ends(change)
+    set_aside(workshop)
+    change, before = request(workshop, "pci-attach", vm="lic-01", function=CARD), world_of(workshop)
+    fails(workshop, "StartProgramInGuest", "InvalidGuestLogin", times=10)
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_refused_step_of_a_detach_takes_everything_back(house: House, call: str) -> None:
+def test_a_refused_step_of_a_detach_takes_everything_back(workshop: Workshop, call: str) -> None:
     """The VM has its card again, with its memory reserved as it was."""
-    reserve_and_give(house)
-    change, before = request(house, "pci-detach", vm="lic-01", function=CARD), world_of(house)
-    fails(house, call)
-    house.decide("bob", change)
-    ended = house.ends(change)
+    reserve_and_give(workshop)
+    change, before = request(workshop, "pci-detach", vm="lic-01", function=CARD), world_of(workshop)
+    fails(workshop, call)
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize("runbook", ["pci-attach", "pci-detach"])
-def test_connections_lost_right_after_each_step_do_nothing_twice(house: House, runbook: str) -> None:
+def test_connections_lost_right_after_each_step_do_nothing_twice(workshop: Workshop, runbook: str) -> None:
     """Every answer is lost, the acts are not: fresh looks find them, and nothing is sent again."""
-    (set_aside if runbook == "pci-attach" else reserve_and_give)(house)
-    change, before = request(house, runbook, vm="lic-01", function=CARD), world_of(house)
+    (set_aside if runbook == "pci-attach" else reserve_and_give)(workshop)
+    change, before = request(workshop, runbook, vm="lic-01", function=CARD), world_of(workshop)
     for call in CALLS:
-        fails(house, call, "DisconnectAfter")
-    house.decide("bob", change)
-    ended = house.ends(change)
+        fails(workshop, call, "DisconnectAfter")
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.DONE, ended.outcome
-    assert sent(house) == Counter(FORWARD)
-    assert world_of(house)["pci"] == ([CARD] if runbook == "pci-attach" else [])
-    is_honest(house, ended, before)
+    assert sent(workshop) == Counter(FORWARD)
+    assert world_of(workshop)["pci"] == ([CARD] if runbook == "pci-attach" else [])
+    is_honest(workshop, ended, before)
 
 
 @pytest.mark.parametrize(
     ("runbook", "left"),
     [("pci-attach", f"Add {NAME} to lic-01"), ("pci-detach", f"Remove {NAME} from lic-01")],
 )
-def test_a_way_back_that_fails_stops_with_what_is_left(house: House, runbook: str, left: str) -> None:
+def test_a_way_back_that_fails_stops_with_what_is_left(workshop: Workshop, runbook: str, left: str) -> None:
     """The power-on is refused, and so is the way back of the reconfiguration: it is left, and named."""
-    (set_aside if runbook == "pci-attach" else reserve_and_give)(house)
-    change, before = request(house, runbook, vm="lic-01", function=CARD), world_of(house)
-    fails(house, "PowerOnVM_Task")
-    fails(house, "ReconfigVM_Task", skip=1)
-    house.decide("bob", change)
-    ended = house.ends(change)
+    (set_aside if runbook == "pci-attach" else reserve_and_give)(workshop)
+    change, before = request(workshop, runbook, vm="lic-01", function=CARD), world_of(workshop)
+    fails(workshop, "PowerOnVM_Task")
+    fails(workshop, "ReconfigVM_Task", skip=1)
+    workshop.decide("bob", change)
+    ended = workshop.ends(change)
     assert ended.state is State.STOPPED, ended.outcome
     assert left in ended.outcome
     assert "A person is needed" in ended.outcome
-    is_honest(house, ended, before)
+    is_honest(workshop, ended, before)

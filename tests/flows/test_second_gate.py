@@ -12,6 +12,7 @@ from typing import Any
 from passgate.ledger.evidence import Evidence, verify_evidence
 from passgate.model.change import Change, EventType, State
 from tests.house import House, until
+from tests.workshop import Workshop
 
 GATE = "host-reboot"
 FORWARD = Counter({"PowerOffVM_Task": 1, "ReconfigVM_Task": 1, "PowerOnVM_Task": 1})
@@ -61,44 +62,44 @@ def test_goes_on_only_with_the_gates_own_decision(house: House) -> None:
     assert proven.approved_by == ("bob",)
 
 
-def test_a_denial_at_the_gate_takes_back_what_was_done(house: House) -> None:
+def test_a_denial_at_the_gate_takes_back_what_was_done(workshop: Workshop) -> None:
     """The end names the gate, who denied and why; the VM is as it was."""
-    before = house.lab.control.vm("win-01")
-    change = waiting(house)
-    house.decide("carol", change, "deny", "The month is closed today", gate=GATE).raise_for_status()
-    ended = house.ends(change)
+    before = workshop.lab.control.vm("win-01")
+    change = waiting(workshop)
+    workshop.decide("carol", change, "deny", "The month is closed today", gate=GATE).raise_for_status()
+    ended = workshop.ends(change)
 
     assert ended.state is State.UNDONE, ended.outcome
     for word in (GATE, "carol", "The month is closed today", "taken back"):
         assert word in ended.outcome
-    assert sent(house) == BACK
-    after = house.lab.control.vm("win-01")
+    assert sent(workshop) == BACK
+    after = workshop.lab.control.vm("win-01")
     assert (after["power"], after["controllers"]) == (before["power"], before["controllers"])
-    assert verified(house, change).gates == ((GATE, "denied", (), ("carol",)),)
+    assert verified(workshop, change).gates == ((GATE, "denied", (), ("carol",)),)
 
 
-def test_a_gate_that_nobody_settles_in_time_takes_back_what_was_done(house: House) -> None:
+def test_a_gate_that_nobody_settles_in_time_takes_back_what_was_done(workshop: Workshop) -> None:
     """A change that is half done does not wait for ever."""
-    house.lab.control.rename_vm("win-01", "short-gate-1")
-    change = filed(house, "short-gate-1")
-    house.decide("bob", change).raise_for_status()
-    ended = house.ends(change)
+    workshop.lab.control.rename_vm("win-01", "short-gate-1")
+    change = filed(workshop, "short-gate-1")
+    workshop.decide("bob", change).raise_for_status()
+    ended = workshop.ends(change)
 
     assert ended.state is State.UNDONE, ended.outcome
     assert "nobody settled it in time" in ended.outcome
     assert GATE in ended.outcome
-    assert sent(house) == BACK
+    assert sent(workshop) == BACK
 
 
-def test_who_asked_may_call_it_off_at_the_gate(house: House) -> None:
+def test_who_asked_may_call_it_off_at_the_gate(workshop: Workshop) -> None:
     """To withdraw there counts as a denial: what was done is taken back."""
-    change = waiting(house)
-    assert house.call("bob", "POST", f"/v1/changes/{change.id}/withdraw", reason="no").status_code == 400
-    house.call("alice", "POST", f"/v1/changes/{change.id}/withdraw", reason="not today").raise_for_status()
-    ended = house.ends(change)
+    change = waiting(workshop)
+    assert workshop.call("bob", "POST", f"/v1/changes/{change.id}/withdraw", reason="no").status_code == 400
+    workshop.call("alice", "POST", f"/v1/changes/{change.id}/withdraw", reason="not today").raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
     assert "withdrawn by alice: not today" in ended.outcome
-    assert sent(house) == BACK
+    assert sent(workshop) == BACK
 
 
 def test_prefects_doorbell_opens_no_gate(house: House) -> None:
@@ -140,27 +141,27 @@ def test_goes_on_after_the_second_decision_was_stored_and_the_bell_not_rung(hous
     assert sent(house) == FORWARD
 
 
-def test_takes_back_when_the_rest_is_not_as_it_was_approved_any_more(house: House) -> None:
+def test_takes_back_when_the_rest_is_not_as_it_was_approved_any_more(workshop: Workshop) -> None:
     """What was done holds, but the next step reads otherwise than approved: it is not begun, the difference is said."""
-    change = waiting(house)
-    house.lab.control.rename_vm("win-01", "win-99")
-    house.decide("carol", change, gate=GATE).raise_for_status()
-    ended = house.ends(change)
+    change = waiting(workshop)
+    workshop.lab.control.rename_vm("win-01", "win-99")
+    workshop.decide("carol", change, gate=GATE).raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state is State.UNDONE, ended.outcome
     assert "behind the gate host-reboot the rest is not as it was approved" in ended.outcome
     assert "win-99" in ended.outcome
-    assert sent(house) == BACK
+    assert sent(workshop) == BACK
 
 
-def test_goes_no_further_when_what_was_done_does_not_hold_any_more(house: House) -> None:
+def test_goes_no_further_when_what_was_done_does_not_hold_any_more(workshop: Workshop) -> None:
     """Somebody powered the VM on while the change waited."""
-    change = waiting(house)
-    house.lab.control.set_vm("win-01", power="poweredOn")
-    house.decide("carol", change, gate=GATE).raise_for_status()
-    ended = house.ends(change)
+    change = waiting(workshop)
+    workshop.lab.control.set_vm("win-01", power="poweredOn")
+    workshop.decide("carol", change, gate=GATE).raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state in {State.UNDONE, State.STOPPED}, ended.outcome
     assert "does not hold any more" in ended.outcome
-    assert sent(house)["PowerOnVM_Task"] == 0
+    assert sent(workshop)["PowerOnVM_Task"] == 0
 
 
 def test_the_command_line_says_what_it_waits_for(house: House) -> None:

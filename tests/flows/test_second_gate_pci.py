@@ -6,6 +6,7 @@ from typing import Any
 
 from passgate.model.change import Change, EventType, State, StepState
 from tests.house import House, until
+from tests.workshop import Workshop
 
 HOST, GATE = "esx-02.lab.example", "host-reboot"
 ASK = {"host": HOST, "device": "0951:1666", "shut_down": True}
@@ -53,16 +54,16 @@ def test_a_host_is_rebooted_only_behind_its_own_gate(house: House) -> None:
     assert "The gate host-reboot was passed, decided on by carol (approved)." in proof
 
 
-def test_a_denied_reboot_leaves_the_host_as_it_was(house: House) -> None:
+def test_a_denied_reboot_leaves_the_host_as_it_was(workshop: Workshop) -> None:
     """Nothing but the setting was touched, and that is taken back; no reboot was asked for."""
-    before = host_of(house)
-    change = at_gate(house)
-    house.decide("carol", change, "deny", "The month is closed today", gate=GATE).raise_for_status()
-    ended = house.ends(change, within=110)
+    before = host_of(workshop)
+    change = at_gate(workshop)
+    workshop.decide("carol", change, "deny", "The month is closed today", gate=GATE).raise_for_status()
+    ended = workshop.ends(change, within=110)
     assert ended.state is State.UNDONE, ended.outcome
     assert "The gate host-reboot before step" in ended.outcome
     assert "denied by carol: The month is closed today" in ended.outcome
-    assert "RebootHost_Task" not in {one["method"] for one in house.touched()}
-    assert host_of(house) == before
-    journal = house.store.journal(change.id)
+    assert "RebootHost_Task" not in {one["method"] for one in workshop.touched()}
+    assert host_of(workshop) == before
+    journal = workshop.store.journal(change.id)
     assert {one.state for one in journal} <= {StepState.UNDONE, StepState.PENDING, StepState.NOT_NEEDED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from passgate.model.change import Change, State, StepState
 from tests.house import House
+from tests.workshop import Workshop
 
 
 def carried_out(house: House, steps: str) -> Change:
@@ -15,20 +16,20 @@ def carried_out(house: House, steps: str) -> Change:
     return house.ends(house.store.change(answer.json()["id"]))
 
 
-def test_a_failed_change_that_stays_as_it_is_gives_back_what_was_temporary(house: House) -> None:
+def test_a_failed_change_that_stays_as_it_is_gives_back_what_was_temporary(workshop: Workshop) -> None:
     """The VM stays off, as policy says; the controller that was for the way only is gone, and the end says what is."""
-    change = carried_out(house, "off, held, fail")
+    change = carried_out(workshop, "off, held, fail")
     assert change.state is State.STOPPED, change.outcome
-    vm = house.lab.control.vm("kept-1")
+    vm = workshop.lab.control.vm("kept-1")
     assert (vm["power"], len(vm["controllers"])) == ("poweredOff", 1)
-    journal = house.store.journal(change.id)
+    journal = workshop.store.journal(change.id)
     assert [one.state for one in journal] == [StepState.DONE, StepState.UNDONE, StepState.FAILED]
     assert journal[1].title not in change.outcome
 
 
-def test_a_change_that_is_done_holds_nothing_that_was_temporary(house: House) -> None:
+def test_a_change_that_is_done_holds_nothing_that_was_temporary(workshop: Workshop) -> None:
     """A runbook that does not end it itself has it ended."""
-    change = carried_out(house, "off, held, restart")
+    change = carried_out(workshop, "off, held, restart")
     assert change.state is State.DONE, change.outcome
-    vm = house.lab.control.vm("kept-1")
+    vm = workshop.lab.control.vm("kept-1")
     assert (vm["power"], vm["controllers"]) == ("poweredOff", [])

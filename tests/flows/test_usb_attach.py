@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from passgate.model.change import EventType, State, StepState
 from tests.house import House
+from tests.workshop import Workshop
 
 STEPS_DONE = [
     "Shut down the guest of win-01",
@@ -62,26 +63,26 @@ def test_prefect_shows_the_run_by_id_and_target_with_its_steps_in_words(house: H
     until(lambda: artifacts() >= wanted, "Prefect has plan and report", told=lambda: str(artifacts()))
 
 
-def test_starts_a_stopped_arbitrator_as_a_step(house: House) -> None:
+def test_starts_a_stopped_arbitrator_as_a_step(workshop: Workshop) -> None:
     """On a host whose arbitrator is stopped the device is found by its ids, and the arbitrator is started first."""
-    change = house.request(vm="lnx-02", device="18a5:0302")
-    house.decide("carol", change)
-    ended = house.ends(change)
+    change = workshop.request(vm="lnx-02", device="18a5:0302")
+    workshop.decide("carol", change)
+    ended = workshop.ends(change)
 
     assert ended.state is State.DONE, ended.outcome
-    assert house.lab.control.host("esx-03")["arbitrator"] in {True, "running"}
-    done = [one.title for one in house.store.journal(change.id) if one.state is StepState.DONE]
+    assert workshop.lab.control.host("esx-03")["arbitrator"] in {True, "running"}
+    done = [one.title for one in workshop.store.journal(change.id) if one.state is StepState.DONE]
     assert done[0] == "Start the USB arbitrator on esx-03.lab.example"
 
 
-def test_a_second_request_for_the_same_has_only_to_look(house: House) -> None:
+def test_a_second_request_for_the_same_has_only_to_look(workshop: Workshop) -> None:
     """A device that is attached already is not attached again: the plan of a second change only looks."""
-    first = house.request(vm="win-02", device="0529:0001,path:0/1/4")
-    house.decide("bob", first)
-    assert house.ends(first).state is State.DONE
-    before = len(house.touched())
+    first = workshop.request(vm="win-02", device="0529:0001,path:0/1/4")
+    workshop.decide("bob", first)
+    assert workshop.ends(first).state is State.DONE
+    before = len(workshop.touched())
 
-    second = house.request(vm="win-02", device="0529:0001,path:0/1/4")
+    second = workshop.request(vm="win-02", device="0529:0001,path:0/1/4")
     assert second.plan is not None
     assert [step.title for step in second.plan.todo if step.mutates] == []
-    assert len(house.touched()) == before
+    assert len(workshop.touched()) == before

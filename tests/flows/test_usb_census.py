@@ -17,6 +17,7 @@ from passgate.model.census import COLUMNS
 from passgate.model.change import Change, EventType, State
 from tests.house import House, until
 from tests.slack_channel import Channel
+from tests.workshop import Workshop
 
 ESX_01, ESX_02 = "esx-01.lab.example", "esx-02.lab.example"
 
@@ -95,16 +96,16 @@ def test_a_census_needs_no_approval_touches_nothing_and_leaves_its_rows(house: H
     assert (json.loads(shown) if isinstance(shown, str) else shown) == rows
 
 
-def test_what_one_host_does_not_tell_is_a_row_and_the_census_is_done(house: House) -> None:
+def test_what_one_host_does_not_tell_is_a_row_and_the_census_is_done(workshop: Workshop) -> None:
     """A shell that is down and a host that is away: both have their reasons, in the rows and in the outcome."""
-    house.lab.control.service(ESX_01, "TSM-SSH", running=False)
-    house.lab.control.set_host(ESX_02, connection="notResponding")
+    workshop.lab.control.service(ESX_01, "TSM-SSH", running=False)
+    workshop.lab.control.set_host(ESX_02, connection="notResponding")
 
-    ended = house.ends(asked(house))
+    ended = workshop.ends(asked(workshop))
 
     assert ended.state is State.DONE, ended.outcome
     assert f"not read whole: {ESX_01}, {ESX_02}" in ended.outcome
-    notes = {row["host"]: row["notes"] for row in rows_of(evidence(house, ended)[1]) if row["use"] == "not read"}
+    notes = {row["host"]: row["notes"] for row in rows_of(evidence(workshop, ended)[1]) if row["use"] == "not read"}
     assert "did not answer" in notes[ESX_01]
     assert notes[ESX_02] == "vCenter shows it as notResponding"
 
@@ -132,9 +133,9 @@ def test_a_census_that_is_cut_off_in_the_middle_is_taken_whole(house: House, tro
     assert {row["host"] for row in rows_of(evidence(house, ended)[1]) if row["kind"] == "usb"} >= {ESX_01, ESX_02}
 
 
-def test_a_host_that_does_not_exist_is_refused_before_anything_is_filed(house: House) -> None:
+def test_a_host_that_does_not_exist_is_refused_before_anything_is_filed(workshop: Workshop) -> None:
     """A typing error in a pattern must not end as a census of nothing."""
-    answer = house.call("alice", "POST", "/v1/changes", runbook="usb-census", ask={"host": ["esx-9*"]})
+    answer = workshop.call("alice", "POST", "/v1/changes", runbook="usb-census", ask={"host": ["esx-9*"]})
 
     assert answer.status_code == 404
     assert "esx-9*" in answer.json()["error"]["message"]

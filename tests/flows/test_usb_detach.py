@@ -9,6 +9,7 @@ import pytest
 from passgate.ledger.evidence import Evidence, verify_evidence
 from passgate.model.change import Change, State, StepState
 from tests.house import House, until
+from tests.workshop import Workshop
 
 ESX_01, STICK, WHERE = "esx-01.lab.example", "0/1/3", "/mnt/backup"
 
@@ -104,50 +105,50 @@ def test_gives_a_vm_cpus_and_memory_around_its_mounted_stick(house: House) -> No
     assert "counts 4 CPUs and 8192 MiB" in str(house.store.events(change=ended.id))
 
 
-def test_gives_a_running_vm_a_pci_function_around_its_dongle(house: House) -> None:
+def test_gives_a_running_vm_a_pci_function_around_its_dongle(workshop: Workshop) -> None:
     """The dongle, which hot add would cut off, is removed before and connected after; the guest shows the function."""
-    house.lab.control.passthrough("esx-02.lab.example", enable=["0000:05:00.0"], live=True)
-    house.lab.control.set_vm("lic-01", pci_hot_plug=True, memory_locked=True)
-    lose_answers(house, ReconfigVM_Task=3)
-    ended = carried_out(house, "hardware-hot-add", vm="lic-01", device=None, function="1912:0015")
+    workshop.lab.control.passthrough("esx-02.lab.example", enable=["0000:05:00.0"], live=True)
+    workshop.lab.control.set_vm("lic-01", pci_hot_plug=True, memory_locked=True)
+    lose_answers(workshop, ReconfigVM_Task=3)
+    ended = carried_out(workshop, "hardware-hot-add", vm="lic-01", device=None, function="1912:0015")
     assert ended.state is State.DONE, ended.outcome
-    vm = house.lab.control.vm("lic-01")
+    vm = workshop.lab.control.vm("lic-01")
     assert (vm["power"], [one["connected"] for one in vm["usb"]]) == ("poweredOn", [True])
-    assert sent(house) == Counter({"ReconfigVM_Task": 3})
+    assert sent(workshop) == Counter({"ReconfigVM_Task": 3})
     assert "1912:0015" in ended.outcome
 
 
-def test_attaches_to_a_running_vm_whose_guest_sees_it_at_once(house: House) -> None:
+def test_attaches_to_a_running_vm_whose_guest_sees_it_at_once(workshop: Workshop) -> None:
     """No power-off: the device is added, and the remedies are not called for."""
-    lose_answers(house, ReconfigVM_Task=1)
-    ended = carried_out(house, "usb-attach", vm="lnx-01")
+    lose_answers(workshop, ReconfigVM_Task=1)
+    ended = carried_out(workshop, "usb-attach", vm="lnx-01")
     assert ended.state is State.DONE, ended.outcome
-    assert sent(house) == Counter({"ReconfigVM_Task": 1})
-    spared = {one.title for one in house.store.journal(ended.id) if one.state is StepState.NOT_NEEDED}
+    assert sent(workshop) == Counter({"ReconfigVM_Task": 1})
+    spared = {one.title for one in workshop.store.journal(ended.id) if one.state is StepState.NOT_NEEDED}
     assert "Add Verbatim STORE N GO to lnx-01 once more, if its guest does not see it" in spared
     assert "Reboot the guest of lnx-01, if it still does not see Verbatim STORE N GO" in spared
 
 
-def test_a_guest_that_misses_the_device_is_rebooted_behind_a_gate(house: House) -> None:
+def test_a_guest_that_misses_the_device_is_rebooted_behind_a_gate(workshop: Workshop) -> None:
     """It is added once more; then the run waits for a decision of its own, and only that reboots the guest."""
-    house.lab.control.set_vm("lnx-01", blind="until-reboot")
-    change = house.request(vm="lnx-01")
-    house.decide("bob", change).raise_for_status()
-    house.at_gate(change, "guest-reboot")
-    assert sent(house) == Counter({"ReconfigVM_Task": 3})
-    house.decide("carol", change, gate="guest-reboot").raise_for_status()
-    ended = house.ends(change)
+    workshop.lab.control.set_vm("lnx-01", blind="until-reboot")
+    change = workshop.request(vm="lnx-01")
+    workshop.decide("bob", change).raise_for_status()
+    workshop.at_gate(change, "guest-reboot")
+    assert sent(workshop) == Counter({"ReconfigVM_Task": 3})
+    workshop.decide("carol", change, gate="guest-reboot").raise_for_status()
+    ended = workshop.ends(change)
     assert ended.state is State.DONE, ended.outcome
-    assert sent(house) == Counter({"ReconfigVM_Task": 3, "RebootGuest": 1})
-    assert [one["path"] for one in house.lab.control.vm("lnx-01")["guest_usb"]] == [STICK]
+    assert sent(workshop) == Counter({"ReconfigVM_Task": 3, "RebootGuest": 1})
+    assert [one["path"] for one in workshop.lab.control.vm("lnx-01")["guest_usb"]] == [STICK]
 
 
 @pytest.mark.parametrize("power", ["poweredOn", "poweredOff"])
-def test_removes_the_entry_of_a_device_that_fell_off(house: House, power: str) -> None:
+def test_removes_the_entry_of_a_device_that_fell_off(workshop: Workshop, power: str) -> None:
     """A device that is not on its host any more is named by its path, and its entry is removed."""
-    house.lab.control.set_vm("lic-01", power=power)
-    house.lab.control.unplug("esx-02.lab.example", "0/1/2")
-    ended = carried_out(house, "usb-detach", vm="lic-01", device="path:0/1/2")
+    workshop.lab.control.set_vm("lic-01", power=power)
+    workshop.lab.control.unplug("esx-02.lab.example", "0/1/2")
+    ended = carried_out(workshop, "usb-detach", vm="lic-01", device="path:0/1/2")
     assert ended.state is State.DONE, ended.outcome
-    vm = house.lab.control.vm("lic-01")
+    vm = workshop.lab.control.vm("lic-01")
     assert (vm["power"], vm["usb"]) == (power, [])

@@ -9,6 +9,7 @@ import pytest
 
 from passgate.model.change import Change, EventType, State, StepState
 from tests.house import House, until
+from tests.workshop import Workshop
 
 ESX_01, ESX_02 = "esx-01.lab.example", "esx-02.lab.example"
 EFFECTS = {
@@ -21,11 +22,16 @@ EFFECTS = {
 
 
 @pytest.fixture
-def dongle(house: House) -> House:
+def dongle(workshop: Workshop) -> Workshop:
     """Give win-01 a stick with vMotion support, on a cluster that powers idle hosts off."""
+    with_dongle(workshop)
+    return workshop
+
+
+def with_dongle(house: House) -> None:
+    """Give win-01 that stick, on that cluster."""
     house.lab.control.attach("win-01", ESX_01, "0/1/3")
     house.lab.control.dpm(on=True)
-    return house
 
 
 def request(house: House, runbook: str, **ask: Any) -> Change:
@@ -77,9 +83,9 @@ def is_honest(house: House, change: Change, before: dict[str, Any]) -> None:
     until(lambda: EventType.EVIDENCE in {event.type for event in house.store.events(change=change.id)}, "evidence")
 
 
-def test_goes_away_with_its_stick_and_comes_home(dongle: House) -> None:
+def test_goes_away_with_its_stick_and_comes_home(house: House) -> None:
     """Moved with the device connected and seen by the guest, the host kept on; then home again, and DPM stays off."""
-    house = dongle
+    with_dongle(house)
     change = migrate(house)
     assert house.touched() == []
     house.decide("bob", change)
@@ -104,7 +110,7 @@ def test_goes_away_with_its_stick_and_comes_home(dongle: House) -> None:
 
 
 @pytest.mark.parametrize("power", ["poweredOff", "suspended"])
-def test_a_vm_that_lost_its_stick_away_gets_it_back_at_home(dongle: House, power: str) -> None:
+def test_a_vm_that_lost_its_stick_away_gets_it_back_at_home(dongle: Workshop, power: str) -> None:
     """Off or suspended away from home: brought home, started or resumed there, connected and seen again."""
     house = dongle
     away(house, power)
@@ -116,7 +122,7 @@ def test_a_vm_that_lost_its_stick_away_gets_it_back_at_home(dongle: House, power
     assert (vm["host"], vm["power"], [one["connected"] for one in vm["usb"]]) == (ESX_01, "poweredOn", [True])
 
 
-def test_a_vm_that_was_started_away_is_restarted_only_if_its_stick_does_not_connect(dongle: House) -> None:
+def test_a_vm_that_was_started_away_is_restarted_only_if_its_stick_does_not_connect(dongle: Workshop) -> None:
     """At home the stick connects by itself: the restart that people approved is not carried out."""
     house = dongle
     away(house, "poweredOff")
@@ -131,7 +137,7 @@ def test_a_vm_that_was_started_away_is_restarted_only_if_its_stick_does_not_conn
     assert [one["connected"] for one in house.lab.control.vm("win-01")["usb"]] == [True]
 
 
-def test_a_port_that_does_not_answer_stops_before_anything_is_touched(dongle: House) -> None:
+def test_a_port_that_does_not_answer_stops_before_anything_is_touched(dongle: Workshop) -> None:
     """TCP 902 is tried first; where it is closed nothing is sent at all."""
     house = dongle
     change = migrate(house)
@@ -143,7 +149,7 @@ def test_a_port_that_does_not_answer_stops_before_anything_is_touched(dongle: Ho
     assert house.touched() == []
 
 
-def test_a_device_that_does_not_come_along_takes_the_vm_home(dongle: House) -> None:
+def test_a_device_that_does_not_come_along_takes_the_vm_home(dongle: Workshop) -> None:
     """The move works, the device is lost on the way: the VM is moved back, and DPM is as it was."""
     house = dongle
     change, before = migrate(house), lab_of(house, ESX_02)
@@ -156,7 +162,7 @@ def test_a_device_that_does_not_come_along_takes_the_vm_home(dongle: House) -> N
     is_honest(house, ended, before)
 
 
-def test_a_vm_that_can_not_be_moved_back_is_left_where_it_is_and_named(dongle: House) -> None:
+def test_a_vm_that_can_not_be_moved_back_is_left_where_it_is_and_named(dongle: Workshop) -> None:
     """The device is lost on the way and the way back is refused: the VM stays away, and the end says so."""
     house = dongle
     change, before = migrate(house), lab_of(house, ESX_02)
@@ -175,7 +181,7 @@ CALLS = ("ReconfigureComputeResource_Task", "RelocateVM_Task")
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_a_refused_step_of_a_migration_takes_everything_back(dongle: House, method: str) -> None:
+def test_a_refused_step_of_a_migration_takes_everything_back(dongle: Workshop, method: str) -> None:
     """A fault that repeating would not help ends the change as undone, and the lab is as it was."""
     house = dongle
     change, before = migrate(house), lab_of(house, ESX_02)
@@ -187,7 +193,7 @@ def test_a_refused_step_of_a_migration_takes_everything_back(dongle: House, meth
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_a_connection_lost_right_after_a_step_of_a_migration_does_nothing_twice(dongle: House, method: str) -> None:
+def test_a_connection_lost_right_after_a_step_of_a_migration_does_nothing_twice(dongle: Workshop, method: str) -> None:
     """The answer is lost, the act is not: a fresh look finds it."""
     house = dongle
     change, before = migrate(house), lab_of(house, ESX_02)
@@ -199,7 +205,7 @@ def test_a_connection_lost_right_after_a_step_of_a_migration_does_nothing_twice(
     is_honest(house, ended, before)
 
 
-def test_a_way_back_that_fails_stops_with_what_is_left(dongle: House) -> None:
+def test_a_way_back_that_fails_stops_with_what_is_left(dongle: Workshop) -> None:
     """The move is refused, and so is putting DPM back: the override is left, and named; the VM never moved."""
     house = dongle
     change, before = migrate(house), lab_of(house, ESX_02)
@@ -216,7 +222,7 @@ HOMEWARD = ("RelocateVM_Task", "PowerOnVM_Task")
 
 
 @pytest.mark.parametrize(("method", "power"), [("RelocateVM_Task", "poweredOff"), ("PowerOnVM_Task", "suspended")])
-def test_a_refused_step_of_a_return_takes_everything_back(dongle: House, method: str, power: str) -> None:
+def test_a_refused_step_of_a_return_takes_everything_back(dongle: Workshop, method: str, power: str) -> None:
     """Where it can't be moved or started, it is again where and how it was."""
     house = dongle
     away(house, power)
@@ -229,7 +235,7 @@ def test_a_refused_step_of_a_return_takes_everything_back(dongle: House, method:
 
 
 @pytest.mark.parametrize("method", HOMEWARD)
-def test_a_connection_lost_right_after_a_step_of_a_return_does_nothing_twice(dongle: House, method: str) -> None:
+def test_a_connection_lost_right_after_a_step_of_a_return_does_nothing_twice(dongle: Workshop, method: str) -> None:
     """The answer is lost, the act is not: a fresh look finds it."""
     house = dongle
     away(house, "poweredOff")
@@ -242,7 +248,7 @@ def test_a_connection_lost_right_after_a_step_of_a_return_does_nothing_twice(don
     is_honest(house, ended, before)
 
 
-def test_a_return_whose_way_back_fails_stops_with_what_is_left(dongle: House) -> None:
+def test_a_return_whose_way_back_fails_stops_with_what_is_left(dongle: Workshop) -> None:
     """It can't be started at home, nor be moved back: it is left at home, and that is what the end says."""
     house = dongle
     away(house, "poweredOff")

@@ -15,6 +15,7 @@ from passgate.ledger.evidence import Evidence, verify_evidence
 from passgate.model.change import Change, EventType, State
 from tests.house import House, until
 from tests.slack_channel import Channel
+from tests.workshop import Workshop
 
 ESX_01, ESX_02, ESX_03 = (f"esx-0{number}.lab.example" for number in (1, 2, 3))
 STRANGER = {"vendor": 0x0781, "product": 0x5583, "name": "SanDisk Ultra Fit", "serial": "X1"}
@@ -138,22 +139,22 @@ def is_over_now(house: House, change: Change) -> None:
     path.write_text(json.dumps({**notes, "until": datetime.now(UTC).isoformat()}), encoding="utf-8")
 
 
-def test_one_look_says_how_things_stand(house: House) -> None:
+def test_one_look_says_how_things_stand(workshop: Workshop) -> None:
     """`once` ends after the first look, with what is against config in its table."""
-    house.lab.control.set_vm("lic-01", power="poweredOff")
-    house.lab.control.unplug(ESX_02, "0/1/2")
+    workshop.lab.control.set_vm("lic-01", power="poweredOff")
+    workshop.lab.control.unplug(ESX_02, "0/1/2")
 
-    ended = house.ends(watched(house, once=True))
+    ended = workshop.ends(watched(workshop, once=True))
 
     assert ended.state is State.DONE, ended.outcome
     assert "1 against config from the start" in ended.outcome
-    assert ("so from the start", "lic-01") in [(row["what"], row["vm"]) for row in rows_of(house, ended)]
+    assert ("so from the start", "lic-01") in [(row["what"], row["vm"]) for row in rows_of(workshop, ended)]
 
 
 @pytest.mark.parametrize("lasting", ["0s", "9h", "481m", "10", "1d", "-5m", "10 m", ""])
-def test_a_time_that_can_not_be_is_refused_at_the_door(house: House, lasting: str) -> None:
+def test_a_time_that_can_not_be_is_refused_at_the_door(workshop: Workshop, lasting: str) -> None:
     """The field is named, and what is accepted."""
-    answer = house.call("alice", "POST", "/v1/changes", runbook="usb-watch", ask={"lasting": lasting})
+    answer = workshop.call("alice", "POST", "/v1/changes", runbook="usb-watch", ask={"lasting": lasting})
 
     assert answer.status_code == 400
     assert answer.json()["error"]["subject"] == "lasting"
