@@ -7,6 +7,7 @@ from pages.schema import fields
 from passgate.settings.calendar import CalendarFile
 from passgate.settings.load import FILES
 from passgate.settings.rules import Policy
+from passgate.settings.schedules import ScheduleFile
 from passgate.settings.values import Settings
 
 PLACES = """\
@@ -30,12 +31,12 @@ a file, looked up in Passgate's home when the path is relative. Secrets must be 
 - `PASSGATE_TOKEN`: your personal token. Left out: the file `token` in the home.
 - `PASSGATE_DEBUG`: set, an unforeseen failure of the command line shows its traceback.
 """
-PAGES_OF = {"policy": "policies/*.yaml", "calendar": "calendar/*.yaml"}
+PAGES_OF = {"policy": "policies/*.yaml", "calendar": "calendar/*.yaml", "schedules": "schedules/*.yaml"}
 
 
 def page() -> str:
     """Return the page."""
-    shapes: dict[str, type[Settings]] = {**FILES, "policy": Policy, "calendar": CalendarFile}
+    shapes: dict[str, type[Settings]] = {**FILES, "policy": Policy, "calendar": CalendarFile, "schedules": ScheduleFile}
     parts = [f"## {PAGES_OF.get(name, f'{name}.yaml')}\n\n{_file(shape)}" for name, shape in shapes.items()]
     return "\n".join([f"# Config\n\n{MARK}\n{PLACES}", *parts])
 

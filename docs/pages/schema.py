@@ -8,6 +8,7 @@ from typing import Any
 
 KINDS = {
     "string": "text", "boolean": "true or false", "integer": "whole number", "number": "number", "null": "nothing",
+    "object": "fields as the runbook takes them",
 }  # fmt: skip
 PLURALS = {"text": "texts", "number": "numbers", "fields below": "these fields"}
 Json = dict[str, Any]

@@ -22,6 +22,7 @@ from passgate.errors import UnreachableError
 from passgate.model.change import Change, State
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.objects import FlowRun
 
 LOOK_EVERY = 0.05
@@ -49,8 +50,11 @@ class PrefectBell:
         if self._client is not None:
             await self._client.__aexit__(None, None, None)
 
-    async def deploy(self) -> None:
-        """Write a deployment for each runbook, so that Prefect's form, schedules and API reach it."""
+    async def deploy(self, schedules: Callable[[str], list[DeploymentScheduleCreate]] = lambda _: []) -> None:
+        """Write a deployment for each runbook, so that Prefect's form, schedules and API reach it.
+
+        `schedules` says which ones a runbook has: those that are not given now are gone.
+        """
         client = self._open()
         for slug, runbook in self._runtime.catalogue.runbooks.items():
             flow = flow_of(runbook)
@@ -64,6 +68,7 @@ class PrefectBell:
                 enforce_parameter_schema=True,
                 tags=["passgate", runbook.risk.value],
                 pull_steps=[],
+                schedules=schedules(slug),
             )
 
     async def start(self, change: Change) -> None:

@@ -17,6 +17,8 @@ from passgate.engine.ending import evidence_file
 from passgate.engine.filing import asked, file_change, previewed
 from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime
+from passgate.engine.scheduling import Scheduling
+from passgate.engine.standing import may_stand
 from passgate.engine.steps import Runbook
 from passgate.errors import ConflictError, InputError, PassgateError, PolicyError, UnknownNameError
 from passgate.model.census import Census, take_census
@@ -103,6 +105,8 @@ class Desk:
             loop.call_soon_threadsafe(self._wake)
 
         runtime.store.listeners.append(tell)
+        self.schedules = Scheduling(runtime, self.start)
+        """What people ask about schedules."""
 
     def runbooks(self) -> tuple[Runbook[Any], ...]:
         """Return all runbooks."""
@@ -115,8 +119,12 @@ class Desk:
     async def request(self, runbook: str, ask: dict[str, Any], actor: Actor) -> Change:
         """File a change and start its run."""
         change = await file_change(self.runtime, runbook, ask, actor)
-        self._in_background(self._bell.start(change), change)
+        self.start(change)
         return change
+
+    def start(self, change: Change) -> None:
+        """Start the run of a change that was just filed, without waiting for it."""
+        self._in_background(self._bell.start(change), change)
 
     async def decide(
         self,
@@ -127,10 +135,12 @@ class Desk:
         digest: str | None = None,
         *,
         gate: str = PLAN,
+        standing_until: datetime | None = None,
     ) -> Change:
         """Record one person's decision on the plan as it stands, and wake the run if that settles it.
 
-        `gate` says at which gate: before the first step, or at the second gate that the change has come to.
+        `gate` says at which gate: before the first step, or at the second gate that the change has come to. With
+        `standing_until` an approval stands for later runs of the same schedule with the same plan, until then.
         """
         store, people = self.runtime.store, self.runtime.config.people
         change = store.change(change_id)
@@ -153,12 +163,14 @@ class Desk:
         if verdict is Verdict.APPROVE:
             own = store.reviews.all(only_open=True, by=actor.person)
             require_none_open(actor.person, own, "approve anything")
+        if standing_until is not None:
+            may_stand(change, standing_until, at, gate=gate, verdict=verdict)
         if gate == PLAN and verdict is Verdict.APPROVE:
             may_approve_plan(change.terms, actor.person, change.digest, so_far)
         change = settle(self.runtime, change)
         if _waits_at(change, gate):
             decision = _decision(change, actor, gate, digest, verdict, reason, at)
-            store.decide(decision, actor)
+            store.decide(decision.model_copy(update={"standing_until": standing_until}), actor)
             change = settle(self.runtime, change)
         if not _waits_at(change, gate):
             self._in_background(self._bell.ring(change), change)

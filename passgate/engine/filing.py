@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -11,31 +11,58 @@ from pydantic_core import ErrorDetails
 from passgate.engine.gate import open_gate
 from passgate.engine.planning import make_plan, refuse_stops, short
 from passgate.engine.runtime import Runtime
+from passgate.engine.standing import let_stand
 from passgate.engine.steps import Ask, Runbook, UsbSelector
 from passgate.engine.targets import targets_of, used_of_late
 from passgate.errors import InputError, PassgateError, UnknownNameError
 from passgate.model.change import Actor, Change
 from passgate.model.decision import Kind, Terms
 from passgate.model.plan import Plan
+from passgate.model.schedule import Due
 from passgate.policy.facts import Facts
 from passgate.policy.reviews import require_none_open
 from passgate.policy.terms import choose
 
 
+class ForSchedule(NamedTuple):
+    """Say for which occurrence of a schedule a change is filed, and who stands behind it beside its author."""
+
+    name: str
+    due: Due
+    behind: tuple[str, ...] = ()
+
+
 async def file_change(
-    runtime: Runtime, slug: str, fields: dict[str, Any], actor: Actor, *, flow_run: str | None = None
+    runtime: Runtime,
+    slug: str,
+    fields: dict[str, Any],
+    actor: Actor,
+    *,
+    flow_run: str | None = None,
+    schedule: ForSchedule | None = None,
 ) -> Change:
-    """Check, plan and file a change. `flow_run` is given when Prefect started the run by itself."""
+    """Check, plan and file a change. `flow_run` is given when Prefect started the run by itself.
+
+    `schedule` is given when it is an occurrence of one; that is filed once: ConflictError at the second time.
+    """
     runbook, ask = asked(runtime, slug, fields)
     _refuse_haste(runtime, ask, actor)
-    plan, terms = await previewed(runtime, runbook, ask, actor)
+    plan, terms = await previewed(runtime, runbook, ask, actor, behind=schedule.behind if schedule else ())
     refuse_stops(plan)
     store, now = runtime.store, runtime.clock()
-    change = store.file_change(slug, ask.model_dump(mode="json"), actor, ask.reason, ask.ticket, now)
+    asked_for = ask.model_dump(mode="json")
+    if schedule:
+        change = store.schedules.file(
+            schedule.name, schedule.due, slug, asked_for, actor,
+            behind=schedule.behind, reason=ask.reason, ticket=ask.ticket, at=now,
+        )  # fmt: skip
+    else:
+        change = store.file_change(slug, asked_for, actor, ask.reason, ask.ticket, now)
     if flow_run:
         store.set_flow_run(change.id, flow_run)
     within = terms.approve_within if terms.requirements else None
     change = store.save_plan(change.id, plan, terms, now + within if within else None, now)
+    let_stand(runtime, change)
     return open_gate(runtime, change)
 
 
@@ -52,8 +79,13 @@ def _refuse_haste(runtime: Runtime, ask: Ask, actor: Actor) -> None:
         require_none_open(actor.person, runtime.store.reviews.all(only_open=True, by=actor.person), "break it again")
 
 
-async def previewed(runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Actor) -> tuple[Plan, Terms]:
-    """Return the plan for that ask as the world is now, and what policy would ask for."""
+async def previewed(
+    runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Actor, *, behind: tuple[str, ...] = ()
+) -> tuple[Plan, Terms]:
+    """Return the plan for that ask as the world is now, and what policy would ask for.
+
+    `behind` are people who stand behind it beside who asks: they can't approve it either.
+    """
     site = await runtime.estate.read_for(runbook, ask)
     plan = make_plan(runbook, ask, site)
     config = runtime.config
@@ -61,6 +93,7 @@ async def previewed(runtime: Runtime, runbook: Runbook[Any], ask: Ask, actor: Ac
         runbook=runbook.slug,
         risk=runbook.risk,
         requester=actor.person,
+        behind=behind,
         at=runtime.clock(),
         kind=Kind(ask.urgency),
         targets=targets_of(plan, ask, site),

@@ -26,6 +26,7 @@ from passgate.engine import report
 from passgate.engine.beginning import last_hold_up
 from passgate.engine.carrying import Attempt, Carrying
 from passgate.engine.course import delays, go_on, is_safe_to_repeat, tell_of_waking
+from passgate.engine.due import triggered
 from passgate.engine.filing import file_change
 from passgate.engine.runtime import Runtime, current
 from passgate.engine.steps import Ask, Runbook
@@ -37,6 +38,8 @@ from passgate.model.table import Table
 ARTIFACT_ROWS = 1000
 """Rows of a table that Prefect is given: its page shows them all at once, and its API takes them in one request."""
 PREFECT = Actor(person="prefect", door=Door.PREFECT)
+SCHEDULER = "SCHEDULE"
+"""What Prefect calls its scheduler in `created_by`."""
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,8 @@ async def run_change(runbook: Runbook[Any], parameters: dict[str, Any]) -> Prefe
 
 async def _run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, Any]) -> PrefectState[Any]:
     change = await _change_of_this_run(runtime, runbook, parameters)
+    if isinstance(change, str):
+        return Cancelled(message=change)
     artifacts = [asyncio.create_task(_show_plan(change))]
     try:
         change = await go_on(runtime, change, PrefectRun())
@@ -162,15 +167,21 @@ async def _is_safe_to_repeat(_task: Any, _run: TaskRun, state: PrefectState[Any]
     return is_safe_to_repeat(state.data)
 
 
-async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, Any]) -> Change:
-    """Return the change that this run carries out; a run that Prefect started by itself files one, like every door."""
+async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, Any]) -> Change | str:
+    """Return the change that this run carries out, or in words why it has none.
+
+    A run that Prefect started by itself files one, like every door.
+    """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise InputError("A runbook runs as a Prefect flow run only.", hint="Use `passgate request`.")
     run = context.flow_run
     change = runtime.store.change_of_flow_run(str(run.id)) or _meant_by(runtime, run)
     if change is None:
-        change = await file_change(runtime, runbook.slug, _as_json(parameters), PREFECT, flow_run=str(run.id))
+        filed = await _filed(runtime, runbook, parameters, run)
+        if isinstance(filed, str):
+            return filed
+        change = filed
         async with get_client() as client:
             await client.update_flow_run(run.id, name=run_name(change))
     elif change.state is State.APPLYING or change.state.is_end or last_hold_up(runtime, change):
@@ -178,6 +189,20 @@ async def _change_of_this_run(runtime: Runtime, runbook: Runbook[Any], parameter
     else:
         tell_of_waking(runtime, change, str(run.id))
     return change
+
+
+async def _filed(runtime: Runtime, runbook: Runbook[Any], parameters: dict[str, Any], run: FlowRun) -> Change | str:
+    """File the change of a run that nobody asked us for.
+
+    Who made it is told by `created_by`, which Prefect's scheduler alone sets: tags and keys anybody can write.
+    """
+    by = run.created_by
+    if by is not None and by.type == SCHEDULER:
+        name = by.display_value or ""
+        taken = await triggered(runtime, runbook.slug, name, run.parameters, str(run.id))
+        if taken is not None:
+            return taken
+    return await file_change(runtime, runbook.slug, _as_json(parameters), PREFECT, flow_run=str(run.id))
 
 
 async def _show_plan(change: Change) -> None:

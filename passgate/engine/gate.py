@@ -115,6 +115,11 @@ def _with_reasons(why: str, decisions: Iterable[Decision], gate: str) -> str:
 
 
 def _approve(runtime: Runtime, change: Change, why: str) -> Change:
+    """Move on what is approved. One that rests on standing approvals is to be begun before these end."""
     now = runtime.clock()
     within = change.terms.execute_within if change.terms else None
-    return runtime.store.move(change.id, State.APPROVED, ENGINE, why, now, execute_by=now + within if within else None)
+    stands = [
+        one.standing_until for one in runtime.store.decisions(change.id) if one.standing_from and one.standing_until
+    ]
+    execute_by = min([*stands, *((now + within,) if within else ())], default=None)
+    return runtime.store.move(change.id, State.APPROVED, ENGINE, why, now, execute_by=execute_by)

@@ -1,4 +1,4 @@
-"""Keep the engine's loops running in one process: worker, bell, clockwork."""
+"""Keep the engine's loops running in one process: worker, bell, clockwork, schedules."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from passgate.engine.clockwork import Clockwork
 from passgate.engine.desk import Desk
 from passgate.engine.prefect_client import shared_client
 from passgate.engine.runtime import Runtime
+from passgate.engine.triggers import Triggers
 from passgate.engine.worker import WarmWorker
 from passgate.model.change import State
 
@@ -46,13 +47,17 @@ async def keep_running(runtime: Runtime) -> AsyncIterator[Keeping]:
     worker = WarmWorker(name="passgate")
     async with shared_client(), PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.has) as bell:
         desk = Desk(runtime, bell)
+        triggers = Triggers(runtime, desk.start, desk.schedules.moved)
         worker_task = _task(worker.keep_working(), "worker")
         await worker.is_known.wait()
-        await bell.deploy()
+        await triggers.put_right()
+        desk.schedules.take_config()
+        await bell.deploy(triggers.of_runbook)
         tasks = [
             worker_task,
             _task(worker.answer_nudges(), "nudges"),
             _task(Clockwork(runtime, bell).run(), "clockwork"),
+            _task(triggers.run(), "schedules"),
         ]
         try:
             yield Keeping(desk, worker)

@@ -114,7 +114,10 @@ class Gate(Frozen):
 
 
 class Change(Frozen):
-    """Hold one request to run a runbook. `ask` is the runbook's own model as JSON; times are UTC."""
+    """Hold one request to run a runbook. `ask` is the runbook's own model as JSON; times are UTC.
+
+    `schedule` names the one that it was filed for, if it was.
+    """
 
     id: str = Field(pattern=r"^CHG-\d{4,}$")
     runbook: str
@@ -133,6 +136,7 @@ class Change(Frozen):
     ended_at: datetime | None = None
     outcome: str = ""
     gates: tuple[Gate, ...] = ()
+    schedule: str | None = None
 
     @property
     def open_gate(self) -> Gate | None:
@@ -203,6 +207,9 @@ class EventType(StrEnum):
     HELD_UP = "run.held_up"
     GUEST_PROOF = "guest.proof"
     EVIDENCE = "evidence.written"
+    SCHEDULE = "schedule.changed"
+    OCCURRENCE = "schedule.occurrence"
+    TRIGGER = "schedule.put_right"
     READ = "ledger.read"
     KEY = "ledger.key"
     TOKEN = "token.issued"  # noqa: S105 - the name of an event

@@ -160,7 +160,11 @@ class Terms(Asked):
 
 
 class Decision(Frozen):
-    """Hold one person's verdict on one plan digest at one gate. `door` is where it was given (`slack`, `cli`, ...)."""
+    """Hold one person's verdict on one plan digest at one gate. `door` is where it was given (`slack`, `cli`, ...).
+
+    `standing_until` is how long an approval stands for later runs of the change's schedule that have the same plan. On
+    such a run, `standing_from` names the change that it was given on.
+    """
 
     change: str
     digest: str
@@ -170,3 +174,5 @@ class Decision(Frozen):
     verdict: Verdict
     reason: str = ""
     at: datetime
+    standing_until: datetime | None = None
+    standing_from: str | None = None

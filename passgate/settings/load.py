@@ -19,11 +19,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from passgate.errors import ConfigError
 from passgate.settings.agree import disagreements
 from passgate.settings.agree_calendar import calendar_disagreements
+from passgate.settings.agree_schedules import schedule_disagreements
+from passgate.settings.attachments import Attachments
 from passgate.settings.calendar import TAGS as TIMES
 from passgate.settings.calendar import Calendar, CalendarFile, Feed, Freeze, Window
 from passgate.settings.feeds import flaws
 from passgate.settings.people import People
 from passgate.settings.rules import Policy
+from passgate.settings.schedules import ScheduleFile
 from passgate.settings.shape import Chat, Config, Devices, LabWorld, Service, Site
 from passgate.settings.values import FromEnv, FromFile, Settings
 
@@ -32,13 +35,14 @@ FILES: dict[str, type[Settings]] = {
     "people": People,
     "chat": Chat,
     "devices": Devices,
+    "attachments": Attachments,
     "service": Service,
     "lab": LabWorld,
 }
 """File name without `.yaml` -> what it holds. Policies and calendar have folders of their own."""
 
 REQUIRED = ("site.yaml", "people.yaml")
-POLICIES, CALENDAR = "policies", "calendar"
+POLICIES, CALENDAR, SCHEDULES = "policies", "calendar", "schedules"
 TAGS = frozenset({"value", "env", "file"})
 """The kinds of a text or a reference, as settings tell them apart."""
 S = TypeVar("S", bound=Settings)
@@ -79,17 +83,22 @@ def load_config(folder: Path) -> Config:
     policies = [_checked(page, Policy) for page in pages]
     rules = tuple(rule for policy in policies for rule in policy.rules)
     site = parts["site"]
+    schedules, more = _schedules(folder / SCHEDULES)
     calendar, entries = _calendar(folder / CALENDAR, site.zone if isinstance(site, Site) else "UTC")
-    config = Config.model_validate({**parts, "policy": Policy(rules=rules), "calendar": calendar})
+    config = Config.model_validate(
+        {**parts, "policy": Policy(rules=rules), "calendar": calendar, "schedules": schedules}
+    )
     places = {
         "people": [(documents["people"], index) for index in range(len(config.people.people))],
         "rules": [(page, index) for page, one in zip(pages, policies, strict=True) for index in range(len(one.rules))],
         **entries,
+        **more,
     }
     people = config.people.people
     found = (
         *disagreements(people, config.policy.rules),
         *calendar_disagreements(calendar.windows, calendar.freezes, people),
+        *schedule_disagreements(schedules.schedules, people),
     )
     mistakes = []
     for part, index, field, words in found:
@@ -101,6 +110,14 @@ def load_config(folder: Path) -> Config:
 
 Places = dict[str, list[tuple[Document, int]]]
 """Which file each entry of a list that several files make up comes from, and its position there."""
+
+
+def _schedules(folder: Path) -> tuple[ScheduleFile, Places]:
+    """Return all files of config/schedules/ as one."""
+    pages = [_read(path) for path in sorted(folder.glob("*.yaml"))]
+    files = [_checked(page, ScheduleFile) for page in pages]
+    places = [(page, index) for page, file in zip(pages, files, strict=True) for index in range(len(file.schedules))]
+    return ScheduleFile(schedules=tuple(one for file in files for one in file.schedules)), {"schedules": places}
 
 
 def _calendar(folder: Path, zone: str) -> tuple[Calendar, Places]:
@@ -180,7 +197,7 @@ def resolve(reference: str | FromEnv | FromFile, home: Path) -> str:
 def _refuse_strangers(folder: Path) -> None:
     """Refuse files that would be overlooked: a typing error in a file's name must not become a default."""
     known = [f"{name}.yaml" for name in FILES]
-    folders = (folder / POLICIES, folder / CALENDAR)
+    folders = (folder / POLICIES, folder / CALENDAR, folder / SCHEDULES)
     taken = {folder / name for name in known}
     taken |= {path for one in folders for path in one.glob("*.yaml")} | set((folder / CALENDAR).glob("*.ics"))
     looked_at = (folder.glob("*.y*ml"), folder.glob("*.ics"), *(one.glob("*.[yYiI]*") for one in folders))
@@ -188,7 +205,8 @@ def _refuse_strangers(folder: Path) -> None:
         meant = known if path.parent == folder else [f"{path.stem}.yaml", f"{path.stem}.ics"]
         raise ConfigError(
             f"{path}: not a file that Passgate knows.{_did_you_mean(path.name, meant)}",
-            hint=f"Accepted: {', '.join(known)}, {POLICIES}/*.yaml, {CALENDAR}/*.yaml and {CALENDAR}/*.ics.",
+            hint=f"Accepted: {', '.join(known)}, {POLICIES}/*.yaml, {SCHEDULES}/*.yaml, {CALENDAR}/*.yaml and "
+            f"{CALENDAR}/*.ics.",
             subject=str(path),
         )
     for name in REQUIRED:

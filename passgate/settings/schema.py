@@ -10,12 +10,13 @@ from passgate.settings.calendar import CalendarFile
 from passgate.settings.load import FILES
 from passgate.settings.place import config_dir
 from passgate.settings.rules import Policy
+from passgate.settings.schedules import ScheduleFile
 from passgate.settings.values import Settings
 
 
 def schemas() -> dict[str, str]:
     """Return file name -> text of each schema."""
-    shapes: dict[str, type[Settings]] = {**FILES, "policy": Policy, "calendar": CalendarFile}
+    shapes: dict[str, type[Settings]] = {**FILES, "policy": Policy, "calendar": CalendarFile, "schedules": ScheduleFile}
     return {
         f"{name}.json": json.dumps(
             {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape.model_json_schema()}, indent=2

@@ -12,9 +12,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from passgate.settings.attachments import Attachments
 from passgate.settings.calendar import Calendar
 from passgate.settings.people import People
 from passgate.settings.rules import Policy
+from passgate.settings.schedules import ScheduleFile
 from passgate.settings.values import Duration, Reference, Settings, Text
 from passgate.settings.zones import Zone
 
@@ -176,6 +178,8 @@ class Config(Settings):
     people: People
     policy: Policy
     calendar: Calendar = Calendar()
+    schedules: ScheduleFile = ScheduleFile()
+    attachments: Attachments = Attachments()
     chat: Chat = Chat()
     devices: Devices = Devices()
     service: Service = Service()

@@ -50,19 +50,28 @@ def newest(connection: Connection, states: Sequence[State], limit: int) -> tuple
 
 
 def file(
-    write: Write, runbook: str, ask: dict[str, Any], requester: Actor, *, reason: str, ticket: str | None, at: datetime
+    write: Write,
+    runbook: str,
+    ask: dict[str, Any],
+    requester: Actor,
+    *,
+    reason: str,
+    ticket: str | None,
+    at: datetime,
+    schedule: dict[str, Any] | None = None,
 ) -> Change:
-    """File a new change under the next free id."""
+    """File a new change under the next free id. `schedule` is what the record says of the one that it is filed for."""
     number = 1 + (write.connection.scalar(select(changes.c.number).order_by(changes.c.number.desc())) or 0)
     change_id = f"CHG-{number:04}"
     write.connection.execute(
         insert(changes).values(
             number=number, id=change_id, runbook=runbook, ask=json.dumps(ask), person=requester.person,
             door=requester.door.value, reason=reason, ticket=ticket, state=State.REQUESTED.value,
-            created_at=at, outcome="",
+            created_at=at, outcome="", schedule=schedule["name"] if schedule else None,
         )
     )  # fmt: skip
     data = {"runbook": runbook, "ask": ask, "reason": reason, "ticket": ticket}
+    data |= {"schedule": schedule} if schedule else {}
     write.append(Event(type=EventType.REQUESTED, change=change_id, actor=requester, at=at, data=data))
     return one(write.connection, change_id)
 
@@ -173,6 +182,7 @@ def _change(row: Row[Any], come_to: tuple[Gate, ...]) -> Change:
         ended_at=row.ended_at,
         outcome=row.outcome,
         gates=come_to,
+        schedule=row.schedule,
     )
 
 

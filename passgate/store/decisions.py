@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, insert, select
 
 from passgate.errors import ConflictError
+from passgate.ledger.canonical import time_text
 from passgate.model.change import Actor, Change, Event, EventType, State
 from passgate.model.decision import PLAN, Decision, Verdict
 from passgate.store import changes, gates, reviews
@@ -42,6 +43,10 @@ def decide(write: Write, change: Change, decision: Decision, actor: Actor) -> bo
     values = decision.model_dump() | {"verdict": decision.verdict.value, "number": len(before)}
     write.connection.execute(insert(decisions).values(**values))
     data = decision.model_dump(mode="json", include={"digest", "gate", "person", "door", "verdict", "reason"})
+    if decision.standing_until:
+        data |= {"standing_until": time_text(decision.standing_until)}
+    if decision.standing_from:
+        data |= {"standing_from": decision.standing_from}
     data |= {"overrides": codes} if (codes := list(gates.overrides(change, decision))) else {}
     write.append(Event(type=EventType.DECISION, change=change.id, actor=actor, at=decision.at, data=data))
     if decision.verdict is Verdict.RETRACT and change.state in {State.APPROVED, State.SCHEDULED}:

@@ -39,6 +39,7 @@ from passgate.store.database import Database
 from passgate.store.refusing import refuse_secret_fields, refuse_secrets
 from passgate.store.remembered import ChatMessage
 from passgate.store.reviews import Reviews
+from passgate.store.schedules import ScheduleBook
 from passgate.store.writing import PASSGATE, Write
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Store:
         self._anchors = record.AnchorFile(anchors) if anchors else None
         self._database = Database(url)
         self.reviews = Reviews(self._database.reading, self._writing)
+        self.schedules = ScheduleBook(self._database.reading, self._writing)
 
     def migrate(self) -> None:
         """Bring the tables up to date."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Column, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; a database that says so needs none."""
 
 
@@ -66,6 +66,7 @@ changes = Table(
     Column("flow_run", String(80), unique=True),
     Column("ended_at", Utc),
     Column("outcome", Words, nullable=False),
+    Column("schedule", String(64), index=True),
 )
 
 # The foreign keys say what belongs to what; none cascades, so that nothing of a record goes when something else does.
@@ -97,6 +98,34 @@ decisions = Table(
     Column("verdict", String(16), nullable=False),
     Column("reason", Words, nullable=False),
     Column("at", Utc, nullable=False),
+    Column("standing_until", Utc),
+    Column("standing_from", String(32)),
+)
+
+# A schedule that was removed has no row; the ledger knows of it. What became of its occurrences stays.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("since", Utc, nullable=False),
+    Column("standing_since", Utc, nullable=False),
+)
+
+# The local time is half of the key: a time that comes twice, or two runs of Prefect for one time, file one change.
+occurrences = Table(
+    "occurrences",
+    metadata,
+    Column("schedule", String(64), primary_key=True),
+    Column("local", String(64), primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("change", String(32), ForeignKey(changes.c.id)),
+    Column("why", Words, nullable=False),
+    Column("noted_at", Utc, nullable=False),
 )
 
 # Second gates that a change has come to. A gate that was settled keeps its row: it is how a woken run knows.

@@ -253,6 +253,10 @@ def test_decisions_and_messages_of_before_there_were_gates_are_about_the_plan(op
 
 BACK_TO_0001 = (
     "drop table gates",
+    "drop table occurrences",
+    "drop table schedules",
+    "drop index ix_changes_schedule",
+    "alter table changes drop column schedule",
     "drop table reviews",
     "drop table rungs",
     (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.schedules import of_schedule
 from passgate.faces.chat.text import fit, fit_lines, plain, safe
 from passgate.faces.chat.thread import told
 from passgate.faces.chat.words import (
@@ -104,6 +105,11 @@ class Renderer:
             return None
         words = fit(words, SECTION)
         return Message(words, (_section(words),))
+
+    def of_schedule(self, event: Event) -> Message | None:
+        """Return the message in the channel for an event of a schedule, or None when it is not worth one."""
+        words = of_schedule(self.people, event)
+        return Message(fit(words, TEXT), (_section(fit(words, SECTION)),)) if words else None
 
     def gate(self, view: View, name: str) -> Message | None:
         """Return the one message of a second gate, in the change's thread; None where the change never came to it.

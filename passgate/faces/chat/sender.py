@@ -169,7 +169,11 @@ class Sender:
         try:
             view = await asyncio.to_thread(self._view, event.change)
         except UnknownNameError:
-            return  # an event of the ledger itself, of no change
+            # An event of no change: of the ledger itself, or of a schedule, which is told in the channel.
+            words = _rendered(lambda: self._render.of_schedule(event), "schedules")
+            if words is not None:
+                await self._post_once(words, Mark("schedules", event.seq), thread=None, since=event.at)
+            return
         message = _rendered(lambda: self._render.told(event, view), event.change)
         if message is None:
             return

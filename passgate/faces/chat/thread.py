@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import block, safe
 from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
+from passgate.ledger.canonical import time_of
 from passgate.model.change import Event, EventType, GateState, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
 from passgate.model.table import columns
@@ -61,6 +62,8 @@ def _decided(it: Told) -> str:
         verdict=Verdict(data.get("verdict", Verdict.APPROVE)),
         reason=str(data.get("reason") or ""),
         at=it.event.at,
+        standing_until=time_of(str(data["standing_until"])) if data.get("standing_until") else None,
+        standing_from=data.get("standing_from"),
     )
     change = it.view.change
     here = [one for one in it.view.decisions if one.gate == decision.gate and one.at <= it.event.at]
@@ -180,6 +183,11 @@ def _proof(it: Told) -> str:
     return f"🔎 {_step_name(it)}. *Seen in the guest*: {saw}" if saw else ""
 
 
+def _of_its_schedule(it: Told) -> str:
+    """Say on a scheduled change what differs from the plan that was approved for longer."""
+    return f"📅 Schedule *{safe(it.event.data.get('name') or '', 64)}*: {_reason(it)}."
+
+
 def _evidence(it: Told) -> str:
     name = str(it.event.data.get("file") or "").rpartition("/")[2]
     return f"🗂️ The evidence is written: {safe(name, 200)}. Anybody can check it: `passgate evidence verify`."
@@ -202,6 +210,7 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
     EventType.HELD_UP: _held_up,
     EventType.GUEST_PROOF: _proof,
     EventType.EVIDENCE: _evidence,
+    EventType.OCCURRENCE: _of_its_schedule,
 }
 """The events that the thread tells. Leases, restore points, reads and keys are for the ledger alone."""
 

@@ -125,7 +125,10 @@ def vote(people: Directory, decision: Decision) -> str:
     where = DOORS[Door(decision.door)] if decision.door in set(Door) else f"by {safe(decision.door, 20)}"
     reason = f": “{safe(decision.reason, 500)}”" if decision.reason else ""
     at = "" if decision.gate == PLAN else f" at the gate {safe(decision.gate, 64)}"
-    return f"{mark} {word}{at} by {people.name(decision.person)} {where}, {moment(decision.at)}{reason}"
+    until = f" until {moment(decision.standing_until)}" if decision.standing_until else ""
+    stands = f", given on {safe(decision.standing_from, 20)}" if decision.standing_from else ""
+    standing = f" (stands for later runs of the schedule{until}{stands})" if until or stands else ""
+    return f"{mark} {word}{at} by {people.name(decision.person)} {where}, {moment(decision.at)}{reason}{standing}"
 
 
 def touched(view: View) -> str:

@@ -15,9 +15,10 @@ from pydantic.fields import FieldInfo
 from passgate.engine.catalogue import load
 from passgate.engine.steps import Runbook
 from passgate.errors import InputError, PassgateError
-from passgate.faces.cli import changes
+from passgate.faces.cli import changes, schedules
 from passgate.faces.cli.terminal import Answer
 from passgate.settings.place import content
+from passgate.settings.schedules import Missed, Overlap, ScheduleRule
 
 Command = Callable[..., Iterator[Answer]]
 WAIT = inspect.Parameter(
@@ -34,6 +35,59 @@ EXPLAIN = inspect.Parameter(
 )
 
 
+def _text(name: str, help: str, default: Any = None) -> inspect.Parameter:  # noqa: A002 - cyclopts' name
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(
+        name, kind, default=default, annotation=Annotated[str | None, Parameter(name=f"--{name}", help=help)]
+    )
+
+
+def _schedule_options() -> list[inspect.Parameter]:
+    """Return the options of a schedule, with the words of its own model; no runbook may have a field of that name."""
+    told = {name: info.description or "" for name, info in ScheduleRule.model_fields.items()}
+    name = inspect.Parameter(
+        "name",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=Annotated[str, Parameter(help="Name of the schedule, such as backup-friday")],
+    )
+    missed, overlap = (
+        inspect.Parameter(
+            field,
+            inspect.Parameter.KEYWORD_ONLY,
+            default="skip",
+            annotation=Annotated[kind, Parameter(help=told[field])],
+        )
+        for field, kind in (("missed", Missed), ("overlap", Overlap))
+    )
+    paused = inspect.Parameter(
+        "paused",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, Parameter(negative=(), help=told["paused"])],
+    )
+    texts = [_text(field, told[field]) for field in ("cron", "rrule", "first", "ends")]
+    zone = _text("zone", told["zone"], "UTC")
+    return [
+        name,
+        *texts,
+        zone,
+        missed,
+        overlap,
+        _text("late", told["late"], "4h"),
+        _text("text", told["text"], ""),
+        paused,
+    ]
+
+
+def runbook_first(words: list[str]) -> list[str]:
+    """Put the runbook before the name and the times: people write `schedule add NAME --cron ... RUNBOOK --options`."""
+    slugs = load(content())
+    place = next((index for index, word in enumerate(words) if index > 1 and word in slugs), None)
+    if place is None:
+        return words
+    return [*words[:2], words[place], *words[2:place], *words[place + 1 :]]
+
+
 def add_runbooks(app: App, verb: str) -> None:
     """Give the app one command per runbook of the content."""
     for slug, runbook in load(content()).items():
@@ -42,16 +96,21 @@ def add_runbooks(app: App, verb: str) -> None:
 
 def command(verb: str, runbook: Runbook[Any]) -> Command:
     """Return the command for a runbook, whose options are the fields of its ask."""
+    schedule = _schedule_options() if verb == "schedule" else []
 
-    def run(*, wait: bool = False, explain: bool = False, **given: Any) -> Iterator[Answer]:
+    def run(name: str = "", *, wait: bool = False, explain: bool = False, **given: Any) -> Iterator[Answer]:
+        times = {one.name: given.pop(one.name) for one in schedule if one.name in given}
         asked = checked(runbook, given)
+        if verb == "schedule":
+            return schedules.add({"name": name, "runbook": runbook.slug, "ask": asked, **times})
         if verb == "plan":
             return changes.plan(runbook.slug, asked, explain=explain)
         return changes.request(runbook.slug, asked, wait=wait)
 
     told = runbook.ask.model_json_schema()["properties"]
     options = [_option(name, info, told[name]) for name, info in runbook.ask.model_fields.items()]
-    options += [WAIT] if verb == "request" else [EXPLAIN]
+    options += {"request": [WAIT], "plan": [EXPLAIN], "schedule": schedule[1:]}[verb]
+    options = [*schedule[:1], *options]
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined] # what inspect and cyclopts look for
     run.__annotations__ = {one.name: one.annotation for one in options}
     run.__name__ = runbook.slug

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -50,7 +51,7 @@ def request(runbook: str, ask: dict[str, Any], *, wait: bool) -> Iterator[Answer
         yield Answer(lines)
         yield from _followed(change["id"], show_events=False)
     else:
-        yield Answer([*lines, *_how_to_go_on(change)], change)
+        yield Answer([*lines, *how_to_go_on(change)], change)
 
 
 def watch(change: ChangeId) -> Iterator[Answer]:
@@ -67,9 +68,17 @@ def approve(
     reason: Reason = "",
     digest: Annotated[str | None, Parameter(help="The plan that you saw; another one is not approved")] = None,
     gate: Gate = "plan",
+    standing_until: Annotated[
+        str | None,
+        Parameter(
+            help="For a change of a schedule, where policy lets it: approve later runs with the very same plan too, "
+            "until the end of that day (UTC), such as 2027-03-31"
+        ),
+    ] = None,
 ) -> Iterator[Answer]:
     """Approve the plan of a change, or its going on at a second gate."""
-    yield _decided(change, "approve", reason, digest, gate)
+    until = _end_of_day(standing_until) if standing_until else None
+    yield _decided(change, "approve", reason, digest, gate, standing_until=until)
 
 
 def deny(
@@ -126,7 +135,7 @@ def show(change: ChangeId) -> Iterator[Answer]:
     """Show a change with its plan, decisions and progress."""
     told = Service().get("v1", "changes", change)
     lines = words.change_lines(told["change"], told["decisions"], told["journal"])
-    yield Answer([*lines, *_how_to_go_on(told["change"])], told)
+    yield Answer([*lines, *how_to_go_on(told["change"])], told)
 
 
 def runbook_list() -> Iterator[Answer]:
@@ -203,12 +212,28 @@ def evidence_fetch(change: ChangeId) -> Iterator[Answer]:
     yield Answer([f"Wrote {path}. Check it with: passgate evidence verify {path}"], {"path": str(path)})
 
 
-def _decided(change: str, verdict: str, reason: str, digest: str | None, gate: str) -> Answer:
+def _end_of_day(day: str) -> str:
+    """Return the end of that day in UTC. Raises InputError for what is no day."""
+    try:
+        return f"{date.fromisoformat(day)}T23:59:59+00:00"
+    except ValueError:
+        raise InputError(
+            f"--standing-until: {day!r} is no day.", hint="Write it as 2027-03-31.", subject="standing_until"
+        ) from None
+
+
+def _decided(
+    change: str, verdict: str, reason: str, digest: str | None, gate: str, *, standing_until: str | None = None
+) -> Answer:
     service = Service()
     seen = digest or service.get("v1", "changes", change)["change"]["digest"]
-    body = {"verdict": verdict, "reason": reason, "digest": seen, "gate": gate}
+    body = {"verdict": verdict, "reason": reason, "digest": seen, "gate": gate, "standing_until": standing_until}
     told = service.post("v1", "changes", change, "decisions", body=body)
     lines = [f"Your decision on {told['id']} is recorded. It is {words.standing(told)} now."]
+    if standing_until:
+        until = words.moment(standing_until)
+        lines.append(f"It stands for later runs of {told['schedule']} with the very same plan, until {until}.")
+        lines.append(f"To end that: passgate schedule revoke {told['schedule']}")
     if (verdict, gate) == ("approve", "plan"):
         lines += words.override_lines(told["plan"])
     return Answer(lines, told)
@@ -255,7 +280,8 @@ def _end_lines(told: dict[str, Any]) -> list[str]:
     return [*lines, f"  Details: passgate show {change['id']}"]
 
 
-def _how_to_go_on(change: dict[str, Any]) -> list[str]:
+def how_to_go_on(change: dict[str, Any]) -> list[str]:
+    """Return which commands come next for that change."""
     if change["ended_at"]:
         return []
     lines = ["How to go on:", f"  passgate watch {change['id']}      follow it"]

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from passgate import __version__
 from passgate.errors import InputError, PassgateError
-from passgate.faces.cli import census, changes, doctor, policy, processes, records, reviews
+from passgate.faces.cli import census, changes, doctor, policy, processes, records, reviews, schedules
 from passgate.faces.cli.demo import demo
 from passgate.faces.cli.terminal import Answer, show, show_error
 
@@ -37,6 +37,18 @@ COMMANDS: dict[str, Command] = {
 GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
     "runbook": ("Look at the runbooks of this site.", {"list": changes.runbook_list, "show": changes.runbook_show}),
     "usb": ("Look at the USB devices of the hosts.", {"list": changes.usb_list}),
+    "schedule": (
+        "Ask for a change again and again.",
+        {
+            "list": schedules.list_schedules,
+            "show": schedules.show,
+            "pause": schedules.pause,
+            "resume": schedules.resume,
+            "run": schedules.run,
+            "revoke": schedules.revoke,
+            "remove": schedules.remove,
+        },
+    ),
     "policy": ("Ask what policy wants.", {"explain": policy.explain}),
     "review": (
         "Review what was begun without approval.",
@@ -116,6 +128,13 @@ def build(words: Sequence[str]) -> App:
         group = App(name=name, help=text)
         for verb, command in commands.items():
             group.command(command, name=verb)
+        if name == "schedule":
+            adding = App(name="add", help="Add a schedule: NAME, its times, RUNBOOK, and the runbook's options.")
+            if words[:2] == ["schedule", "add"]:
+                from passgate.faces.cli.asks import add_runbooks
+
+                add_runbooks(adding, "schedule")
+            group.command(adding)
         app.command(group)
     return app
 
@@ -124,6 +143,10 @@ def _run(words: list[str], *, as_json: bool) -> int:
     if any(not _is_text(word) for word in words):
         raise InputError("The command line holds bytes that are not UTF-8.", hint="Check your terminal's encoding.")
     app = build(words)
+    if words[:2] == ["schedule", "add"]:
+        from passgate.faces.cli.asks import runbook_first
+
+        words = runbook_first(words)
     try:
         answers = app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:

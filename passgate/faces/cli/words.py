@@ -76,6 +76,8 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
     ticket = f", ticket {change['ticket']}" if change.get("ticket") else ""
     yield f"  Asked for by {change['requester']['person']} at {moment(change['created_at'])}{ticket}"
     yield f"  Reason: {change['reason'] or 'none given'}"
+    if change.get("schedule"):
+        yield f"  Filed for the schedule {change['schedule']}: passgate schedule show {change['schedule']}"
     if plan:
         yield from plan_lines(plan, change.get("digest") or "", change.get("terms"), change.get("approve_by"))
     if decisions:
@@ -211,6 +213,7 @@ EVENTS = {
     "run.held_up": "can't {go_on} yet, and is tried again{about}",
     "guest.proof": "{title}: {state}{seen}",
     "evidence.written": "evidence written",
+    "schedule.occurrence": "of its schedule {name}{about}",
 }
 """How each event reads; those that are left out mean nothing to who watches."""
 
@@ -252,7 +255,9 @@ def _decision(one: Json) -> str:
     at = f" at {moment(one['at'])}" if one.get("at") else ""
     reason = f": {one['reason']}" if one.get("reason") else ""
     overrides = f"; overrides {', '.join(one['overrides'])}" if one.get("overrides") else ""
-    return f"{verb} by {one['person']} ({one['door']}){at}{reason}{overrides}"
+    stands = f"; stands for later runs until {moment(one['standing_until'])}" if one.get("standing_until") else ""
+    stands += f", given on {one['standing_from']}" if one.get("standing_from") else ""
+    return f"{verb} by {one['person']} ({one['door']}){at}{reason}{overrides}{stands}"
 
 
 def _progress(entry: Json, change: Json) -> str:

@@ -8,9 +8,10 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_core import to_jsonable_python
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -32,7 +33,9 @@ from passgate.errors import (
     UnknownNameError,
     WorldError,
 )
+from passgate.faces.web.body import body_of
 from passgate.faces.web.reviews import ReviewApi
+from passgate.faces.web.schedules import schedule_routes
 from passgate.model.census import Census
 from passgate.model.change import Actor, Door, State
 from passgate.model.decision import PLAN, Verdict
@@ -52,13 +55,11 @@ STATUS: dict[type[PassgateError], int] = {
 """HTTP status of each error; a class that is not listed takes that of its nearest base."""
 
 DOOR_HEADER = "passgate-door"
-MAX_BODY = 256 * 1024
 MAX_WAIT = 30.0
 MAX_CHANGES = 500
 MAX_PATTERNS = 100
 
 log = logging.getLogger(__name__)
-B = TypeVar("B", bound=Frozen)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -73,13 +74,14 @@ class DecisionBody(Frozen):
     """Hold a verdict. `digest` is the plan that the person saw; a change that moved on since then refuses it.
 
     `gate` is where it is given: on the plan as a whole, or at the second gate that the change has come to. A verdict
-    for one never counts at another.
+    for one never counts at another. `standing_until` lets an approval stand for later runs of a schedule.
     """
 
     verdict: Verdict
     reason: str = Field(default="", max_length=500)
     digest: str | None = Field(default=None, max_length=100)
     gate: str = Field(default=PLAN, max_length=64)
+    standing_until: datetime | None = None
 
 
 class RetractBody(Frozen):
@@ -99,7 +101,7 @@ class WithdrawBody(Frozen):
 def make_app(desk: Desk, people: People) -> Starlette:
     """Return the application; `people` are those who may speak, beyond having a token."""
     api = Api(desk, people)
-    reviews = ReviewApi(desk, api.actor, _body)
+    reviews = ReviewApi(desk, api.actor, body_of)
     routes = [
         Route("/health", guarded(api.health)),
         Route("/v1/status", guarded(api.status)),
@@ -120,6 +122,7 @@ def make_app(desk: Desk, people: People) -> Starlette:
         Route("/v1/usb", guarded(api.usb)),
         Route("/v1/census", guarded(api.census)),
     ]
+    routes += schedule_routes(desk, api.actor, guarded)
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 
 
@@ -185,7 +188,7 @@ class Api:
     async def plan(self, request: Request) -> Response:
         """Plan without filing or touching anything."""
         actor = await self.actor(request)
-        body = await _body(request, PlanBody)
+        body = await body_of(request, PlanBody)
         preview = await self._desk.plan(body.runbook, body.ask, actor)
         return JSONResponse(
             {
@@ -198,7 +201,7 @@ class Api:
     async def request(self, request: Request) -> Response:
         """File a change."""
         actor = await self.actor(request)
-        body = await _body(request, PlanBody)
+        body = await body_of(request, PlanBody)
         change = await self._desk.request(body.runbook, body.ask, actor)
         return JSONResponse(change.model_dump(mode="json"), status_code=201)
 
@@ -233,23 +236,24 @@ class Api:
     async def decide(self, request: Request) -> Response:
         """Record the speaker's verdict."""
         actor = await self.actor(request)
-        body = await _body(request, DecisionBody)
+        body = await body_of(request, DecisionBody)
         change = await self._desk.decide(
-            request.path_params["id"], actor, body.verdict, body.reason, body.digest, gate=body.gate
-        )
+            request.path_params["id"], actor, body.verdict, body.reason, body.digest,
+            gate=body.gate, standing_until=_in_utc(body.standing_until),
+        )  # fmt: skip
         return JSONResponse(change.model_dump(mode="json"))
 
     async def retract(self, request: Request) -> Response:
         """Take the speaker's own decision back."""
         actor = await self.actor(request)
-        body = await _body(request, RetractBody)
+        body = await body_of(request, RetractBody)
         change = await self._desk.retract(request.path_params["id"], actor, body.reason, body.digest, gate=body.gate)
         return JSONResponse(change.model_dump(mode="json"))
 
     async def withdraw(self, request: Request) -> Response:
         """Take a change back."""
         actor = await self.actor(request)
-        body = await _body(request, WithdrawBody)
+        body = await body_of(request, WithdrawBody)
         change = await self._desk.withdraw(request.path_params["id"], actor, body.reason)
         return JSONResponse(change.model_dump(mode="json"))
 
@@ -316,6 +320,11 @@ class Api:
         return Actor(person=person, door=door)
 
 
+def _in_utc(given: datetime | None) -> datetime | None:
+    """Return the moment in UTC, which one without an offset is already."""
+    return given if given is None else given.replace(tzinfo=given.tzinfo or UTC).astimezone(UTC)
+
+
 def _runbook(runbook: Runbook[Any]) -> dict[str, str]:
     return {
         "slug": runbook.slug,
@@ -344,37 +353,6 @@ async def _census_lines(first: Progress | Census, told: AsyncGenerator[Progress 
 
 def _line(data: dict[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False) + "\n"
-
-
-async def _body(request: Request, model: type[B]) -> B:
-    """Return the request's body as that model. Raises InputError in words."""
-    size = 0
-    chunks: list[bytes] = []
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise InputError(f"The body is larger than {MAX_BODY // 1024} KiB.", subject="body")
-        chunks.append(chunk)
-    try:
-        given = json.loads(b"".join(chunks) or b"{}", parse_constant=_no_constant)
-        text = json.dumps(given, ensure_ascii=False)
-        text.encode()
-    except (ValueError, RecursionError):
-        raise InputError("The body is not JSON.", hint="Send a JSON object in UTF-8.", subject="body") from None
-    if "\\u0000" in text:
-        raise InputError("The body holds a NUL character.", hint="Leave it out.", subject="body")
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        words = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
-        raise InputError(
-            f"The body is not right: {words}.", hint=f"Fields: {', '.join(model.model_fields)}.", subject="body"
-        ) from None
-
-
-def _no_constant(name: str) -> float:
-    """Refuse NaN and Infinity, which are not JSON and which no record could hold."""
-    raise ValueError(name)
 
 
 def _number(request: Request, name: str, default: float, least: float, most: float) -> float:
