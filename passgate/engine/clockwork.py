@@ -12,25 +12,27 @@ from passgate.engine.reviewing import look_after_reviews
 from passgate.engine.runtime import Runtime
 from passgate.errors import PassgateError
 from passgate.model.change import Change, State
+from passgate.policy.moments import next_moment
 
 EVERY = 5.0
-"""Seconds between two rounds; an expiry is at most this late."""
-RECENT = 100
-"""How many of the changes that ended last are looked after: a crash leaves no more than a few unfinished."""
-ENDED = tuple(state for state in State if state.is_end)
-OPEN = (State.REQUESTED, State.PLANNED, State.WAITING, State.APPROVED, State.SCHEDULED, State.APPLYING)
+"""Seconds between two rounds; an expiry is at most this late, and what it takes to settle those that came before."""
+AT_ONCE = 500
+"""How many changes are read at once, so that thousands that end in the same minute don't fill the memory."""
+WAKES = 50
+"""How many runs are woken in one round: the clocks of others must not wait for Prefect."""
 
 log = logging.getLogger(__name__)
 
 
 class Clockwork:
-    """Go through the open changes again and again; each round is safe to repeat."""
+    """Look again and again at the changes whose moment has come; each round is safe to repeat.
+
+    Thousands of changes that only wait cost one query: the store knows when each has to be looked at next.
+    """
 
     def __init__(self, runtime: Runtime, bell: Bell) -> None:
         self._runtime = runtime
         self._bell = bell
-        self._closed: set[str] = set()
-        """Ended changes with evidence whose run was rung once more, so that it ends too."""
 
     async def run(self) -> None:
         """Make rounds until cancelled. A fault in one round never ends the clockwork."""
@@ -42,24 +44,52 @@ class Clockwork:
             await asyncio.sleep(EVERY)
 
     async def round(self) -> None:
-        """Settle what time or decisions settled, and wake what should be awake."""
-        store = self._runtime.store
-        for change in store.changes(OPEN, limit=10_000):
-            settled = settle(self._runtime, change)
-            sleeps = settled.state is State.WAITING or settled.open_gate is not None
-            if not sleeps or settled.flow_run is None:
-                await self._wake(settled)
-        for change in store.changes(ENDED, limit=RECENT):
-            if change.id not in self._closed:
-                await self._wake(change)
+        """Settle what time or decisions settled, all of it; then wake what should be awake, a bounded number."""
+        seen: set[str] = set()
+        awake: list[Change] = []
+        while True:
+            found = [one for one in self._runtime.store.due(self._runtime.clock(), AT_ONCE) if one.id not in seen]
+            for change in found:
+                seen.add(change.id)
+                settled = await self._runtime.estate.in_thread(self._settled, change)
+                if not settled.state.is_end and not self._sleeps(settled):
+                    awake.append(settled)
+            if len(found) < AT_ONCE:
+                break
+        for change in awake[:WAKES]:
+            await self._wake(change)
+        for change_id in self._runtime.store.unclosed(WAKES):
+            await self._close(self._runtime.store.change(change_id))
         await look_after_reviews(self._runtime)
 
-    async def _wake(self, change: Change) -> None:
+    def _settled(self, change: Change) -> Change:
+        """Settle a change, and note when it has to be looked at next if that moved nothing."""
+        settled = settle(self._runtime, change)
+        if settled.state is change.state and settled.open_gate == change.open_gate and self._sleeps(settled):
+            self._runtime.store.look_again(change.id, next_moment(settled))
+        return settled
+
+    @staticmethod
+    def _sleeps(change: Change) -> bool:
+        """Say whether a change waits for people or its opening, in a run that is there."""
+        waits = change.state in {State.WAITING, State.SCHEDULED} or change.open_gate is not None
+        return waits and change.flow_run is not None
+
+    async def _wake(self, change: Change) -> bool:
         try:
             await self._bell.ring(change)
-            if change.state.is_end:
-                if change.plan is not None and not evidence_file(self._runtime.home, change.id).exists():
-                    await write_evidence(self._runtime, change)
-                self._closed.add(change.id)
+        except PassgateError as error:
+            log.warning("%s: %s", change.id, error.message)
+            return False
+        return True
+
+    async def _close(self, change: Change) -> None:
+        """End the run of a change that has ended, and write the evidence that a crash kept from being written."""
+        if not await self._wake(change):
+            return
+        try:
+            if change.plan is not None and not evidence_file(self._runtime.home, change.id).exists():
+                await write_evidence(self._runtime, change)
+            self._runtime.store.close_change(change.id, self._runtime.clock())
         except PassgateError as error:
             log.warning("%s: %s", change.id, error.message)

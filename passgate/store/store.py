@@ -34,7 +34,7 @@ from passgate.model.change import (
 )
 from passgate.model.decision import PLAN, Decision, Terms
 from passgate.model.plan import Plan, PlannedStep
-from passgate.store import changes, decisions, gates, journal, leases, reading, record, remembered, tokens
+from passgate.store import changes, decisions, gates, journal, leases, moments, reading, record, remembered, tokens
 from passgate.store.database import Database
 from passgate.store.refusing import refuse_secret_fields, refuse_secrets
 from passgate.store.remembered import ChatMessage
@@ -159,6 +159,28 @@ class Store:
             change = changes.one(write.connection, change_id)
             leases.require_current(write, change_id, tokens)
             return changes.begin(write, change, steps, events, actor, why=why, at=at)
+
+    # Moments
+
+    def due(self, at: datetime, limit: int = 500) -> tuple[Change, ...]:
+        """Return the open changes that have to be looked at now, those whose moment came first at the front."""
+        with self._database.reading() as connection:
+            return moments.due(connection, at, limit)
+
+    def look_again(self, change_id: str, at: datetime | None) -> None:
+        """Note when a change that was looked at has to be looked at next."""
+        with self._writing() as write:
+            moments.set_moment(write.connection, change_id, at)
+
+    def unclosed(self, limit: int = 50) -> tuple[str, ...]:
+        """Return the ids of changes that have ended and of whom something may be left to do, the oldest first."""
+        with self._database.reading() as connection:
+            return tuple(moments.unclosed(connection, limit))
+
+    def close_change(self, change_id: str, at: datetime) -> None:
+        """Note that nothing is left to do for a change that has ended."""
+        with self._writing() as write:
+            moments.close(write, change_id, at)
 
     # Decisions
 
@@ -377,6 +399,7 @@ class Store:
         with self._database.writing() as connection:
             write = Write(connection)
             yield write
+            moments.keep(write)
             if self._signer and (sign or record.wants_signature(connection, write.events)):
                 anchored = None
                 if self._anchors:

@@ -1,0 +1,25 @@
+"""Say when time alone changes something about a change: then somebody has to look at it, and not before. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from passgate.model.change import Change, State
+
+
+def next_moment(change: Change) -> datetime | None:
+    """Return the first moment at which a change has to be looked at because of the clock; None while there is none.
+
+    What is planned, and what was never planned, is looked at from the beginning.
+    """
+    match change.state:
+        case State.REQUESTED | State.PLANNED:
+            return change.created_at
+        case State.WAITING:
+            return change.approve_by
+        case State.APPROVED | State.SCHEDULED:
+            return change.execute_by
+        case State.APPLYING:
+            return change.open_gate.approve_by if change.open_gate else None
+        case _:
+            return None
