@@ -123,6 +123,10 @@ class LabControl:
         """Let vCenter have a scheduled task for a VM; `method` is the WSDL name of what it does."""
         return self.post("/schedule", vm=vm, name=name, method=method)
 
+    def tag(self, *tags: str, **on: str) -> Json:
+        """Let a VM (`vm=`) or host (`host=`) bear these vSphere tags, written `Category/Name`, and no others."""
+        return self.post("/tag", tags=list(tags), **on)
+
     def dpm(self, *, on: bool) -> None:
         """Set whether the cluster powers idle hosts off."""
         self.post("/cluster", dpm=on)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from passgate.engine.authority import ENGINE, words
 from passgate.engine.planning import differences, make_plan
 from passgate.engine.runtime import Runtime
+from passgate.engine.targets import asked_for_more
 from passgate.errors import ConfigError, ConflictError, InputError, PassgateError, RecordError, WorldError
 from passgate.model.change import Change, Event, EventType, State
 from passgate.model.inventory import Host, Inventory, Vm
@@ -90,7 +91,7 @@ async def _replanned(runtime: Runtime, change: Change, plan: Plan) -> tuple[Inve
     site = await runtime.estate.read_for(runbook, ask)
     now = make_plan(runbook, ask, site)
     if now.digest == change.digest:
-        return site, ()
+        return site, await asked_for_more(runtime, change, now, ask, site)
     return site, differences(plan, now) or ("the plan has another digest",)
 
 

@@ -20,6 +20,7 @@ from passgate.connect.vsphere.passthrough import with_passthrough
 from passgate.connect.vsphere.reading import Scope, read_inventory
 from passgate.connect.vsphere.session import Session
 from passgate.connect.vsphere.surroundings import with_surroundings
+from passgate.connect.vsphere.tags import Tags
 from passgate.engine.joining import joined
 from passgate.engine.notes import Notebook
 from passgate.engine.steps import Ask, Reads, Runbook, Systems
@@ -69,6 +70,18 @@ class Estate:
         """Return the session with vCenter."""
         site = self._config.site.vcenter
         return Session(
+            self._text(site.url),
+            user=self._text(site.user),
+            password=partial(self._text, site.password),
+            ca=self._text(site.ca) if site.ca is not None else None,
+            timeout=site.timeout.total_seconds(),
+        )
+
+    @cached_property
+    def tags(self) -> Tags:
+        """Return the way to read vSphere tags, which speaks another protocol at the same address."""
+        site = self._config.site.vcenter
+        return Tags(
             self._text(site.url),
             user=self._text(site.user),
             password=partial(self._text, site.password),

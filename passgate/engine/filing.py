@@ -13,13 +13,12 @@ from passgate.engine.planning import make_plan, refuse_stops, short
 from passgate.engine.runtime import Runtime
 from passgate.engine.standing import let_stand
 from passgate.engine.steps import Ask, Runbook, UsbSelector
-from passgate.engine.targets import targets_of, used_of_late
+from passgate.engine.targets import facts_of, targets_of, used_of_late
 from passgate.errors import InputError, PassgateError, UnknownNameError
 from passgate.model.change import Actor, Change
 from passgate.model.decision import Kind, Terms
 from passgate.model.plan import Plan
 from passgate.model.schedule import Due
-from passgate.policy.facts import Facts
 from passgate.policy.reviews import require_none_open
 from passgate.policy.terms import choose
 
@@ -89,19 +88,8 @@ async def previewed(
     site = await runtime.estate.read_for(runbook, ask)
     plan = make_plan(runbook, ask, site)
     config = runtime.config
-    facts = Facts(
-        runbook=runbook.slug,
-        risk=runbook.risk,
-        requester=actor.person,
-        behind=behind,
-        at=runtime.clock(),
-        kind=Kind(ask.urgency),
-        targets=targets_of(plan, ask, site),
-        # A plan that only looks overrides nothing, whatever it warns of.
-        warnings=tuple(check.code for check in plan.warnings) if any(step.mutates for step in plan.todo) else (),
-        gates=plan.gates,
-        used=used_of_late(runtime),
-    )
+    facts = facts_of(plan, ask, actor.person, runtime.clock(), await targets_of(runtime, plan, ask, site))
+    facts = facts.model_copy(update={"behind": behind, "used": used_of_late(runtime)})
     return plan, choose(config.policy, config.people, facts)
 
 

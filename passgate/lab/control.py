@@ -28,6 +28,7 @@
     POST /function     {"vm", "function", "extra"}       let a VM have a function of its host in its configuration
     POST /snapshot     {"vm", "name", "memory"}          let a VM have a snapshot
     POST /schedule     {"vm", "name", "method"}          let vCenter have a scheduled task for a VM
+    POST /tag          {"vm" or "host", "tags"}          let a VM or host bear these vSphere tags, as Category/Name
     POST /expire       {}                                let all vCenter sessions expire
     POST /slack/{act}  act as a person (click, say, ...), see the workspace (state), order faults (faults)
     POST /reset        put the world back as it was at the start, and forget faults and mutations
@@ -316,6 +317,15 @@ class Control:
         """Let vCenter have a scheduled task for a VM."""
         return pci_control.add_schedule(self._world, asked)
 
+    def tag(self, asked: Json) -> Json:
+        """Let a VM or host bear these tags and no others."""
+        world = self._world
+        with world.lock:
+            one = world.vm(asked["vm"]) if "vm" in asked else world.host(asked["host"])
+            one.tags[:] = [str(name) for name in asked["tags"]]
+            world.changed()
+        return {}
+
     def expire(self, _: Json) -> Json:
         """Let all vCenter sessions expire."""
         self._vcenter.expire_sessions()
@@ -376,7 +386,7 @@ class ControlServer:
                     control.faults, control.unplug, control.plug, control.arbitrator, control.service, control.vm,
                     control.host, control.cluster, control.drs, control.reboot, control.standby, control.attach,
                     control.clock, control.expire, control.guest, control.passthrough, control.function,
-                    control.snapshot, control.schedule, control.rename_vm, control.add_vm, control.reset,
+                    control.snapshot, control.schedule, control.tag, control.rename_vm, control.add_vm, control.reset,
                     control.extra, control.file, control.log,
                 )
             ),

@@ -105,6 +105,8 @@ class LabHost:
     entering_maintenance: bool = False
     reboot_required: bool = False
     memory_mb: int = 65536
+    tags: list[str] = field(default_factory=list)
+    """vSphere tags, written `Category/Name`."""
     answers_902: bool = True
     """Whether TCP 902 of its management address lets other hosts in, over which USB devices of moved VMs travel."""
     arbitrator_running: bool = True
@@ -239,6 +241,8 @@ class LabVm:
     question: str | None = None
     connection: str = "connected"
     annotation: str = ""
+    tags: list[str] = field(default_factory=list)
+    """vSphere tags, written `Category/Name`."""
     vmx_file: bytes | None = None
     """What somebody wrote into the VMX file over hostd's own text; None: nothing."""
     log: list[str] = field(default_factory=list)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from passgate.model.frozen import Frozen
+from passgate.model.target import Target
 
 
 class Verdict(StrEnum):
@@ -137,7 +138,7 @@ class Terms(Asked):
     `policy` names the rules that apply, `said` what each asked for. `excluded` says of people why they don't count: who
     asked, who stands behind it, who acts for them. `doors` are where decisions may be given; none means anywhere.
     `gates` are the second gates of this plan that policy has terms for, by name. `standing` is how long an approval may
-    stand for later runs of a schedule.
+    stand for later runs of a schedule. `targets` is what the rules were told that the change is about.
     """
 
     policy: str
@@ -153,6 +154,7 @@ class Terms(Asked):
     standing: timedelta | None = None
     gates: dict[str, GateTerms] = Field(default_factory=dict)
     said: tuple[Said, ...] = ()
+    targets: tuple[Target, ...] = ()
 
     def asked_at(self, gate: str) -> Asked:
         """Return what that gate needs; one without terms needs nothing, and so can't be passed."""

@@ -1,6 +1,7 @@
 """Decide purely which decisions a change needs, who may give them, and whether they are there."""
 
-from passgate.policy.facts import Facts, Target, selects
+from passgate.model.target import Target
+from passgate.policy.facts import Facts, selects
 from passgate.policy.terms import choose
 from passgate.policy.votes import (
     Outcome,

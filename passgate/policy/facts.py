@@ -12,24 +12,10 @@ from pydantic import Field
 from passgate.model.decision import Kind
 from passgate.model.frozen import Frozen
 from passgate.model.plan import Risk
+from passgate.model.target import Target
 from passgate.settings.rules import Hours, Selector
 
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-class Target(Frozen):
-    """Hold one VM or host that a change is about, and what belongs to it.
-
-    `host` of a VM is where it runs, `cluster` of both may be empty; tags are `Category/Name`; `owners` are person ids.
-    """
-
-    kind: str
-    name: str
-    host: str = ""
-    cluster: str = ""
-    tags: tuple[str, ...] = ()
-    environments: tuple[str, ...] = ()
-    owners: tuple[str, ...] = ()
 
 
 class Facts(Frozen):

@@ -96,6 +96,7 @@ def choose(policy: Policy, people: People, facts: Facts) -> Terms:
         remind=_moments(rule.remind for rule in rules),
         escalations=seats.escalations(one for rule in rules for one in rule.escalate),
         standing=min((rule.standing for rule in rules if rule.standing), default=None),
+        targets=facts.targets,
         said=(*(said(one.rule, one.why_not, facts) for one in matches), *_of_unknown(facts)),
     )
     if facts.kind is Kind.BREAK_GLASS:

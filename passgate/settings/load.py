@@ -20,6 +20,7 @@ from passgate.errors import ConfigError
 from passgate.settings.agree import disagreements
 from passgate.settings.agree_calendar import calendar_disagreements
 from passgate.settings.agree_schedules import schedule_disagreements
+from passgate.settings.agree_targets import target_disagreements
 from passgate.settings.attachments import Attachments
 from passgate.settings.calendar import TAGS as TIMES
 from passgate.settings.calendar import Calendar, CalendarFile, Feed, Freeze, Window
@@ -28,6 +29,7 @@ from passgate.settings.people import People
 from passgate.settings.rules import Policy
 from passgate.settings.schedules import ScheduleFile
 from passgate.settings.shape import Chat, Config, Devices, LabWorld, Service, Site
+from passgate.settings.targets import Targets
 from passgate.settings.values import FromEnv, FromFile, Settings
 
 FILES: dict[str, type[Settings]] = {
@@ -37,6 +39,7 @@ FILES: dict[str, type[Settings]] = {
     "devices": Devices,
     "attachments": Attachments,
     "service": Service,
+    "targets": Targets,
     "lab": LabWorld,
 }
 """File name without `.yaml` -> what it holds. Policies and calendar have folders of their own."""
@@ -93,12 +96,14 @@ def load_config(folder: Path) -> Config:
         "rules": [(page, index) for page, one in zip(pages, policies, strict=True) for index in range(len(one.rules))],
         **entries,
         **more,
+        "owners": [(documents["targets"], index) for index in range(len(config.targets.owners))],
     }
     people = config.people.people
     found = (
         *disagreements(people, config.policy.rules),
         *calendar_disagreements(calendar.windows, calendar.freezes, people),
         *schedule_disagreements(schedules.schedules, people),
+        *target_disagreements(config.targets, config.policy.rules, calendar, people),
     )
     mistakes = []
     for part, index, field, words in found:

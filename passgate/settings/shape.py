@@ -17,6 +17,7 @@ from passgate.settings.calendar import Calendar
 from passgate.settings.people import People
 from passgate.settings.rules import Policy
 from passgate.settings.schedules import ScheduleFile
+from passgate.settings.targets import Targets
 from passgate.settings.values import Duration, Reference, Settings, Text
 from passgate.settings.zones import Zone
 
@@ -180,6 +181,7 @@ class Config(Settings):
     calendar: Calendar = Calendar()
     schedules: ScheduleFile = ScheduleFile()
     attachments: Attachments = Attachments()
+    targets: Targets = Targets()
     chat: Chat = Chat()
     devices: Devices = Devices()
     service: Service = Service()

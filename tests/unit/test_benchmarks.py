@@ -16,7 +16,8 @@ from benchmarks.figures import TARGETS, Spread, compared, judged, ratios
 from benchmarks.stage import GATED_VM, POLICY, VM, Stage, StageError
 from passgate.model.census import Use, take_census
 from passgate.model.plan import Risk
-from passgate.policy.facts import Facts, Target
+from passgate.model.target import Target
+from passgate.policy.facts import Facts
 from passgate.policy.terms import choose
 from passgate.settings.load import load_config
 from tests.lab_site import SHIPPED, Lab

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.model.plan import Risk
+from passgate.model.target import Target
 from passgate.policy.calendar import Opening, look, overrun
-from passgate.policy.facts import Facts, Target
+from passgate.policy.facts import Facts
 from passgate.policy.occurrences import Span, merged, moment, spans, without
 from passgate.settings.calendar import Calendar, Freeze, Window
 

@@ -139,12 +139,16 @@ def approvals_words(asked: Json) -> str:
     return " and ".join(each) or "an approval that nobody can give"
 
 
+_TOLD = ("host", "cluster", "environments", "tags", "owners")
+
+
 def policy_lines(terms: Json, approve_by: str | None = None) -> Iterator[str]:
     """Yield what each rule asked for, what that comes to, and who does not count. As it was when it was filed."""
     yield f"  As a change of the kind {terms.get('kind', 'normal')}; all rules that match apply, the strictest wins:"
     for one in terms.get("said") or ():
         first, *others = one["words"]
         yield f"  - {one['rule']}: {'; '.join((first, *others))}"
+    yield from (f"  About {_target(one)}" for one in terms.get("targets") or ())
     yield f"  Together: {terms_words(terms, approve_by)}"
     for name, gate in terms.get("gates", {}).items():
         others = ", not from who approved the plan" if gate["others"] else ""
@@ -161,6 +165,13 @@ def policy_lines(terms: Json, approve_by: str | None = None) -> Iterator[str]:
         yield f"  Decisions are taken only by {' or '.join(terms['doors'])}"
     for person, why in terms.get("excluded", {}).items():
         yield f"  Does not count: {person}, who {why}"
+
+
+def _target(one: Json) -> str:
+    """Say what policy was told of a VM or host."""
+    known = {name: one[name] if isinstance(one[name], str) else ", ".join(one[name]) for name in _TOLD if one[name]}
+    facts = "".join(f"; {name} {words}" for name, words in known.items())
+    return f"the {'VM' if one['kind'] == 'vm' else one['kind']} {one['name']}{facts}"
 
 
 def _gates(plan: Json, terms: Json) -> Iterator[str]:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from passgate.lab.tls import issue, make_ca
 from passgate.lab.vcenter.accounts import Account
+from passgate.lab.vcenter.automation import Automation
 from passgate.lab.vcenter.dispatch import Dispatcher, DroppedError
 from passgate.lab.vcenter.estate import GuestRun
 from passgate.lab.world import World
@@ -141,8 +142,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(404, b"No such file.", "text/plain")
             else:
                 self._send(200, content, "application/octet-stream")
+        elif where.path.startswith("/api/"):
+            self._automate(b"")
         else:
             self._send(404, b"Not found.", "text/plain")
+
+    def do_DELETE(self) -> None:
+        self._automate(self._body())
 
     def do_PUT(self) -> None:
         content = self._body()
@@ -156,6 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
+        if urlsplit(self.path).path.startswith("/api/"):
+            self._automate(body)
+            return
         if not urlsplit(self.path).path.startswith("/sdk"):
             self._send(404, b"Not found.", "text/plain")
             return
@@ -171,6 +180,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         cookie = f'{COOKIE}="{reply.session.key}"; Path=/; HttpOnly; Secure;' if reply.session else None
         self._send(reply.status, reply.body.encode(), "text/xml; charset=utf-8", cookie)
+
+    def _automate(self, body: bytes) -> None:
+        """Answer in the vSphere Automation API, which is JSON beside the SOAP."""
+        where, estate = urlsplit(self.path), self.server.dispatcher.estate
+        self.server.dispatcher.count(f"{self.command} /api")
+        query = {name: values[0] for name, values in parse_qs(where.query).items()}
+        answer = Automation(self.server.dispatcher.world, estate.sessions).answer(
+            self.command, where.path, query, {name.lower(): value for name, value in self.headers.items()}, body
+        )
+        self._send(answer.status, answer.body, "application/json")
 
     def _token(self) -> str:
         return parse_qs(urlsplit(self.path).query).get("token", [""])[0]
