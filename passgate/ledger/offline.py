@@ -85,6 +85,8 @@ class Evidence:
     ended_at: str
     events: int
     tree_size: int
+    standing: tuple[str, ...] = ()
+    """Which approvals were given on an earlier change of the same schedule, with the same plan, in words."""
 
     @property
     def words(self) -> str:
@@ -95,6 +97,7 @@ class Evidence:
         if self.broke_glass:
             heard.append(f"begun without approval by {self.broke_glass}, who broke the glass ({self.review})")
         agreed = ", ".join(heard) or "decided on by nobody"
+        agreed += f" ({'; '.join(self.standing)}: see its evidence)" if self.standing else ""
         agreed += f" (warnings overridden: {', '.join(self.overrides)})" if self.overrides else ""
         return (
             f"{self.change} ended as {self.end} at {self.ended_at}. It was {agreed}{self._on_what}. {self._at_gates}"
@@ -405,6 +408,13 @@ class _Told:
 
     requester: str
     asked_at: str
+    schedule: str = ""
+    behind: tuple[str, ...] = ()
+    """The schedule that it was filed for, and who stands behind it beside who asked."""
+    stands: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Approvals for later runs of the schedule, by person: the digest of the plan, and until when."""
+    standing: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Approvals that were given on an earlier change, by person: which change, and until when they stand."""
     state: str = "requested"
     digest: str = ""
     terms: dict[str, Any] = field(default_factory=dict)
@@ -417,6 +427,8 @@ class _Told:
     review: _Review | None = None
     was_begun: bool = False
     last: str = "0"
+    last_vote: str = ""
+    """When the last approval that stands was given."""
 
 
 class Story:
@@ -425,6 +437,8 @@ class Story:
     def __init__(self) -> None:
         self.told: dict[str, _Told] = {}
         self.open_intents: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self.revoked: dict[str, str] = {}
+        """When the standing approvals of a schedule were last revoked."""
         self._newest: datetime | None = None
 
     def wrong(self, event: dict[str, Any]) -> str | None:
@@ -436,10 +450,16 @@ class Story:
         told = self.told.get(event["change"])
         if told is None:
             if event["type"] == "change.requested":
-                self.told[event["change"]] = _Told(event["actor"]["person"], event["at"], last=event["seq"])
+                about = event["data"].get("schedule") or {}
+                self.told[event["change"]] = _Told(
+                    event["actor"]["person"], event["at"], about.get("name", ""), tuple(about.get("behind", ())),
+                    last=event["seq"],
+                )  # fmt: skip
                 return None if event["before"] == "0" else "events of this change that came before it are missing"
             if event["change"].startswith("CHG-"):
                 return f"{event['change']} was never requested"
+            if event["type"] == "schedule.changed" and "standing_since" in event["data"]:
+                self.revoked[event["data"]["name"]] = event["data"]["standing_since"]
             return None
         if event["before"] != told.last:
             return f"event {event['before']} of this change should come before it, and does not"
@@ -531,8 +551,7 @@ class Story:
             review.verdict, review.closed_by = verdict, person
         return wrong
 
-    @staticmethod
-    def _decision(event: dict[str, Any], told: _Told) -> str | None:
+    def _decision(self, event: dict[str, Any], told: _Told) -> str | None:
         data, asked, person = event["data"], told.terms, event["data"]["person"]
         name, votes, approve_by, waits = data.get("gate", "plan"), told.votes, told.approve_by, {"planned", "waiting"}
         opened_at, barred = told.asked_at, set[str]()
@@ -544,6 +563,8 @@ class Story:
             opened_at = gate.opened_at
             barred = set(told.votes.of("approve")) if asked.get("others") else set()
         if data["verdict"] == "retract":
+            told.stands.pop(person, None)
+            told.standing.pop(person, None)
             return _retracted(person, told.state, votes, is_plan=name == "plan")
         places, instead_of = _places(asked, told.terms, person, event["at"], opened_at, votes)
         wrongs = (
@@ -554,13 +575,56 @@ class Story:
             (person in barred, f"decided at the gate {name}, which is for others than who approved the plan"),
             (person in votes, "decided twice"),
             (not places, "decided without being entitled to"),
+            (person in told.behind, "decided on a change that they stand behind"),
+            *self._standing_wrongs(event, told),
             (bool(approve_by) and event["at"] > approve_by, f"decided too late, after {approve_by}"),
         )
         for is_wrong, what in wrongs:
             if is_wrong:
                 return f"{person} {what}"
         votes[person] = _Vote(data["verdict"], places, instead_of)
+        if until := data.get("standing_until"):
+            if source := data.get("standing_from"):
+                told.standing[person] = (source, until)
+            else:
+                told.stands[person], told.last_vote = (told.digest, until), event["at"]
         return None
+
+    def _standing_wrongs(self, event: dict[str, Any], told: _Told) -> tuple[tuple[bool, str], ...]:
+        """Return what may be wrong with an approval that stands, or that was given on an earlier change."""
+        data = event["data"]
+        until, source = data.get("standing_until"), data.get("standing_from")
+        if not until and not source:
+            return ()
+        longest = told.terms.get("standing")
+        wrongs = (
+            (not told.schedule, "gave an approval that stands, on a change of no schedule"),
+            (
+                data["verdict"] != "approve" or data.get("gate", "plan") != "plan",
+                "let stand what is no approval of a plan",
+            ),
+            (not longest, "gave an approval that stands, which the policy does not allow"),
+            (not until, "has an approval that stands without an end"),
+            (event["at"] >= (until or event["at"]), f"has an approval that stood until {until}"),
+        )
+        if not source:
+            at, span = datetime.fromisoformat(event["at"]), _span(longest or "P0D")
+            too_long = bool(until) and datetime.fromisoformat(until) > at + span
+            return (*wrongs, (too_long, f"let an approval stand until {until}, longer than the policy allows"))
+        return (*wrongs, *self._source_wrongs(event, told, source))
+
+    def _source_wrongs(self, event: dict[str, Any], told: _Told, source: str) -> Iterator[tuple[bool, str]]:
+        """Yield what may be wrong with where a standing approval was given; evidence of one change can't show that."""
+        data = event["data"]
+        yield event["actor"]["person"] != "passgate", "put a standing approval there by themselves"
+        given = self.told.get(source)
+        if given is None:
+            return
+        stands = given.stands.get(data["person"])
+        yield given.schedule != told.schedule, f"approved {source}, which is of another schedule"
+        yield stands != (told.digest, data["standing_until"]), f"gave no approval on {source} that stands for this plan"
+        revoked = self.revoked.get(told.schedule, "")
+        yield stands is not None and given.last_vote < revoked, f"gave an approval on {source} that was revoked"
 
     @staticmethod
     def _open_gate(event: dict[str, Any], told: _Told) -> str | None:
@@ -821,6 +885,10 @@ def check(path: Path, key: str) -> Evidence:
         ended_at=ended,
         events=len(events),
         tree_size=head.size,
+        standing=tuple(
+            f"{person}'s approval was given on {source}, and stands for the same plan until {until}"
+            for person, (source, until) in sorted(told.standing.items())
+        ),
     )
 
 

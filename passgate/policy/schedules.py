@@ -127,5 +127,5 @@ def _whole(span: timedelta) -> timedelta:
 
 
 def local_of(at: datetime, rule: ScheduleRule) -> str:
-    """Return what the wall clock of the schedule shows at that moment."""
-    return f"{at.astimezone(ZoneInfo(rule.zone)):%Y-%m-%d %H:%M:%S}"
+    """Return what the wall clock of the schedule shows at that moment, to the millisecond."""
+    return at.astimezone(ZoneInfo(rule.zone)).replace(tzinfo=None).isoformat(" ", "milliseconds")

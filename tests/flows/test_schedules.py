@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
-from passgate.model.change import Change, State
+from passgate.engine import lifecycle
+from passgate.model.change import Change, EventType, State
 from tests.house import House, until
 
 CENSUS = {"reason": "Who has what", "shells": False}
@@ -67,3 +69,27 @@ def test_prefects_scheduler_rings_and_our_table_files(quiet: House) -> None:
     (became,) = house.store.schedules.occurrences("daily-census")
     assert became.change == change.id
     assert len(filed(house, "daily-census")) == 1
+
+
+def test_what_somebody_does_to_schedules_in_prefect_is_put_right(quiet: House) -> None:
+    """A schedule that was altered, and one that only Prefect has, are undone and recorded, and neither is obeyed."""
+    house = quiet
+    add(house, "tampered", rrule=None, first=None, cron="0 3 1 1 *")
+    until(lambda: "tampered" in in_prefect(house), "the trigger is in Prefect")
+    ours = in_prefect(house)["tampered"]
+    assert ours["parameters"] == CENSUS
+    altered = {"parameters": {"reason": "other", "shells": True}}
+    path = f"/deployments/{ours['deployment_id']}/schedules"
+    assert house.prefect("PATCH", f"{path}/{ours['id']}", **altered).status_code == 204
+    url = lifecycle.status(house.home)["prefect"].url
+    strange = [{"schedule": {"cron": "* * * * *"}, "slug": "strange", "active": True, "parameters": CENSUS}]
+    assert httpx.post(url + path, json=strange).status_code == 201
+
+    house.call("dave", "POST", "/v1/schedules/tampered/pause")  # each change of ours compares them all
+    until(lambda: in_prefect(house).keys() == {"tampered"}, "the strange one is gone")
+    until(lambda: in_prefect(house)["tampered"]["parameters"] == CENSUS, "ours is as it was")
+    assert in_prefect(house)["tampered"]["active"] is False
+    told = [one.data["why"] for one in house.store.events(limit=10_000) if one.type is EventType.TRIGGER]
+    assert any("strange" in why and "none of Passgate's" in why for why in told)
+    assert any("tampered" in why and "was altered" in why for why in told)
+    assert filed(house, "strange") == []
