@@ -14,12 +14,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import uvicorn
 
 from passgate.connect.slack import SlackConnector
+from passgate.connect.slack.signed import KEEP, SignedRequests
 from passgate.engine.desk import Desk
 from passgate.engine.keeping import Keeping, keep_running
 from passgate.engine.runtime import Runtime, open_runtime, use
@@ -57,15 +59,27 @@ async def chatting(runtime: Runtime, desk: Desk) -> AsyncIterator[Chat | None]:
     bot_token = resolve(slack.bot_token, runtime.home)
     connector = SlackConnector(
         bot_token=bot_token,
-        app_token=resolve(slack.app_token, runtime.home),
+        app_token=resolve(slack.app_token, runtime.home) if slack.app_token else "",
         api_url=resolve(slack.api_url, runtime.home),
     )
     async with connector:
         people, store = runtime.config.people, runtime.store
         origin = runtime.config.service.origin
+        signed = None
+        if slack.transport == "http" and slack.signing_secret:
+            secret = resolve(slack.signing_secret, runtime.home)
+            signed = SignedRequests(secret, runtime.clock, partial(store.once, keep=KEEP))
         chat = Chat(
-            connector, store, desk, people, slack.channel, secret=bot_token, origin=origin, burst=slack.burst
-        )  # fmt: skip
+            connector,
+            store,
+            desk,
+            people,
+            slack.channel,
+            secret=bot_token,
+            origin=origin,
+            burst=slack.burst,
+            signed=signed,
+        )
         running = asyncio.create_task(chat.run(), name="chat")
         try:
             yield chat
@@ -84,6 +98,7 @@ async def answering(runtime: Runtime, keeping: Keeping, chat: Chat | None) -> As
 
     app = make_app(keeping.desk, runtime.config.people)
     app.state.status = status
+    app.router.routes.extend(chat.routes if chat else ())
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((service.host, service.port))

@@ -7,9 +7,9 @@ up in Passgate's home. Secrets must be references. References are resolved when 
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from passgate.settings.attachments import Attachments
@@ -106,10 +106,28 @@ class Slack(Settings):
     """Say how to reach Slack."""
 
     bot_token: Reference = Field(description="xoxb-..., by reference")
-    app_token: Reference = Field(description="xapp-... with the scope connections:write, by reference")
+    transport: Literal["socket", "http"] = Field(
+        default="socket",
+        description="How clicks come: socket (Socket Mode, no public address), or http (Slack sends signed requests to "
+        "/slack of the service, which needs a public address and TLS before it)",
+    )
+    app_token: Reference | None = Field(
+        default=None, description="xapp-... with the scope connections:write, by reference; for socket"
+    )
+    signing_secret: Reference | None = Field(
+        default=None, description="The app's signing secret, by reference; for http"
+    )
     channel: str = Field(description="Channel id, not its name")
     api_url: Text = Field(default="https://slack.com/api/", description="Ends in /api/")
     burst: int = Field(default=20, ge=1, description="Messages that may go out at once; then Slack takes one a second")
+
+    @model_validator(mode="after")
+    def _has_what_its_transport_needs(self) -> Self:
+        if self.transport == "socket" and self.app_token is None:
+            raise PydanticCustomError("slack", "app_token, for transport: socket")
+        if self.transport == "http" and self.signing_secret is None:
+            raise PydanticCustomError("slack", "signing_secret, for transport: http")
+        return self
 
 
 class Chat(Settings):

@@ -34,7 +34,19 @@ from passgate.model.change import (
 )
 from passgate.model.decision import PLAN, Decision, Terms
 from passgate.model.plan import Plan, PlannedStep
-from passgate.store import changes, decisions, gates, journal, leases, moments, reading, record, remembered, tokens
+from passgate.store import (
+    changes,
+    decisions,
+    gates,
+    journal,
+    leases,
+    moments,
+    reading,
+    record,
+    remembered,
+    seen,
+    tokens,
+)
 from passgate.store.database import Database
 from passgate.store.refusing import refuse_secret_fields, refuse_secrets
 from passgate.store.remembered import ChatMessage
@@ -361,6 +373,11 @@ class Store:
         with self._writing() as write:
             message = ChatMessage(ts=ts, digest=digest)
             remembered.save_chat_message(write.connection, change_id, channel, gate, message)
+
+    def once(self, key: str, at: datetime, keep: timedelta) -> bool:
+        """Remember a key for a while; False when it was there before."""
+        with self._writing() as write:
+            return seen.once(write.connection, key, at, keep)
 
     def inbox_put(self, key: str, payload: dict[str, Any], at: datetime) -> bool:
         """Keep what came in until it is dealt with; False when it came before."""

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration; a database that says so needs none."""
 
 
@@ -208,6 +208,14 @@ inbox = Table(
     Column("at", Utc, nullable=False),
     Column("outcome", Words),
     Column("done_at", Utc),
+)
+
+# What may come only once, and when it came: signatures of requests.
+seen = Table(
+    "seen",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("at", Utc, nullable=False),
 )
 
 tokens = Table(

@@ -252,6 +252,7 @@ def test_decisions_and_messages_of_before_there_were_gates_are_about_the_plan(op
 
 
 BACK_TO_0001 = (
+    "drop table seen",
     "drop index ix_changes_due_at",
     "drop index ix_changes_closed_at",
     "alter table changes drop column due_at",

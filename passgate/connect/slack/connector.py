@@ -95,7 +95,7 @@ class SlackConnector:
         self,
         *,
         bot_token: str,
-        app_token: str,
+        app_token: str = "",
         api_url: str = "https://slack.com/api/",
         timeout: float = 10.0,
         ping_every: float = 10.0,

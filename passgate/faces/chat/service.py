@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from passgate.faces.chat.clicks import Clicks, Seal
 from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.http import slack_route
 from passgate.faces.chat.render import Renderer
 from passgate.faces.chat.sender import Sender
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from passgate.connect.slack import SlackConnector
+    from passgate.connect.slack.signed import SignedRequests
     from passgate.faces.chat.clicks import Desk
     from passgate.settings.people import People
     from passgate.store.store import Store
@@ -32,6 +36,7 @@ class Chat:
         origin: str,
         burst: int = 20,
         longest_pause: float = 30.0,
+        signed: SignedRequests | None = None,
     ) -> None:
         """Take the connector opened; `secret` (the bot token) and `origin` seal the buttons, and are the same later."""
         directory, seal = Directory(people), Seal(secret, origin)
@@ -48,13 +53,20 @@ class Chat:
             channel=channel,
             longest_pause=longest_pause,
         )
+        self._signed = signed
+
+    @property
+    def routes(self) -> tuple[BaseRoute, ...]:
+        """Return where Slack sends signed requests to; none where clicks come over the socket."""
+        return (slack_route(self._signed, self._clicks.take),) if self._signed else ()
 
     async def run(self) -> None:
         """Send, listen, and work off clicks."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.run(), name="chat: reports")
             group.create_task(self._clicks.run(), name="chat: clicks")
-            group.create_task(self._connector.listen(self._clicks.take), name="chat: socket")
+            if self._signed is None:
+                group.create_task(self._connector.listen(self._clicks.take), name="chat: socket")
 
     def status(self) -> dict[str, Any]:
         """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""

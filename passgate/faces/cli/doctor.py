@@ -223,12 +223,14 @@ def _slack(bench: Bench) -> str:
     slack = bench.config.chat.slack
     if slack is None:
         return "none in config/chat.yaml; approvals work on the command line"
-    bot_token, app_token, api_url = (resolve(one, home()) for one in (slack.bot_token, slack.app_token, slack.api_url))
+    bot_token, api_url = (resolve(one, home()) for one in (slack.bot_token, slack.api_url))
+    app_token = resolve(slack.app_token, home()) if slack.app_token and slack.transport == "socket" else ""
 
     async def identity() -> tuple[str, str, dict[str, str]]:
         async with SlackConnector(bot_token=bot_token, app_token=app_token, api_url=api_url) as connector:
             found = await connector.identity()
-            await connector.can_listen()
+            if app_token:
+                await connector.can_listen()
             return found.team_name, found.user, found.missing
 
     team, user, missing = asyncio.run(identity())
@@ -238,7 +240,8 @@ def _slack(bench: Bench) -> str:
             f"The Slack app lacks the scopes {words}.",
             hint="Add them to the app under OAuth & Permissions, and install it again.",
         )
-    return f"workspace {team} as {user}, all scopes, clicks can come in, posts to {slack.channel}"
+    way = "clicks can come in" if app_token else "clicks come by signed requests to /slack of the service"
+    return f"workspace {team} as {user}, all scopes, {way}, posts to {slack.channel}"
 
 
 def _service(_: Bench) -> str:

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from passgate.lab.slack.acts import ACTS, ActError
 from passgate.lab.slack.faults import CallFault, EnvelopeFault, Faults
-from passgate.lab.slack.socket_mode import Sockets
+from passgate.lab.slack.socket_mode import SignedDelivery, Sockets
 from passgate.lab.slack.web_api import ApiError, Call, RateLimit, answer, ephemeral
 from passgate.lab.slack.workspace import APP, Workspace
 
@@ -217,6 +217,12 @@ class SlackServer:
             self.faults.down_until = time.monotonic() + float(orders["down"])
             await self.sockets.cut()
         ws.changed()
+
+    def send_to(self, request_url: str, signing_secret: str) -> SignedDelivery:
+        """Deliver by signed HTTP from now on, as for an app with a Request URL and no Socket Mode."""
+        requests = SignedDelivery(request_url, signing_secret)
+        self._do(lambda: setattr(self.sockets, "requests", requests))
+        return requests
 
     async def _act(self, kind: str, act: Json) -> Json:
         if kind not in ACTS:

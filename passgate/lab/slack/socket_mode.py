@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import json
 import secrets
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
+import httpx
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from passgate.lab.slack.faults import Faults
+from passgate.lab.slack.faults import EnvelopeFault, Faults
 from passgate.lab.slack.workspace import APP
 
 Json = dict[str, Any]
@@ -31,12 +36,59 @@ class Ack:
 
 
 @dataclass
+class SignedDelivery:
+    """Send deliveries to the app's Request URL, signed as Slack does (v0, HMAC-SHA256 over time and body)."""
+
+    url: str
+    secret: str
+    sent: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    """Headers and body of each request, for whoever sends one again."""
+
+    async def deliver(self, kind: str, payload: Json, fault: EnvelopeFault | None) -> Ack:
+        """Send one and return what came back; a refusal or three seconds of silence is no ack."""
+        if fault and fault.kind == "drop":
+            return Ack(acked=False, why="no_ack")
+        body, content = self._body(kind, payload)
+        now = str(int(time.time()))
+        digest = hmac.new(self.secret.encode(), f"v0:{now}:".encode() + body, hashlib.sha256).hexdigest()
+        headers = {
+            "content-type": content,
+            "x-slack-request-timestamp": now,
+            "x-slack-signature": f"v0={digest}",
+        }
+        self.sent.append((headers, body))
+        if fault and fault.kind == "delay":
+            await asyncio.sleep(fault.seconds)
+        try:
+            async with httpx.AsyncClient(timeout=ACK_TIME) as client:
+                for _ in range(2 if fault and fault.kind == "duplicate" else 1):
+                    answer = await client.post(self.url, content=body, headers=headers)
+        except httpx.HTTPError:
+            return Ack(acked=False, why="not_connected")
+        if answer.is_error and not (fault and fault.kind == "duplicate"):
+            return Ack(acked=False, why="no_ack")
+        told = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
+        return Ack(acked=True, payload=told if isinstance(told, dict) else {})
+
+    @staticmethod
+    def _body(kind: str, payload: Json) -> tuple[bytes, str]:
+        if kind == "events_api":
+            return json.dumps(payload).encode(), "application/json"
+        fields = payload if kind == "slash_commands" else {"payload": json.dumps(payload)}
+        return urlencode({name: str(part) for name, part in fields.items()}).encode(), (
+            "application/x-www-form-urlencoded"
+        )
+
+
+@dataclass
 class Sockets:
     """The open connections of the app, and the envelopes that wait for their ack."""
 
     faults: Faults
     open: list[WebSocket] = field(default_factory=list)
     link_enabled: bool = True
+    requests: SignedDelivery | None = None
+    """Where deliveries go instead of the sockets, once the app has a Request URL."""
     _tickets: dict[str, float] = field(default_factory=dict)
     _waiting: dict[str, asyncio.Future[Json]] = field(default_factory=dict)
     _turn: int = 0
@@ -83,6 +135,8 @@ class Sockets:
 
     async def deliver(self, kind: str, payload: Json) -> Ack:
         """Send an envelope to one of the open connections and wait for its ack, three seconds at most."""
+        if self.requests is not None:
+            return await self.requests.deliver(kind, payload, self.faults.for_envelope())
         if self.faults.down or not self.open:
             return Ack(acked=False, why="not_connected")
         envelope_id = str(uuid.uuid4())
