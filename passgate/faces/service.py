@@ -79,6 +79,8 @@ async def chatting(runtime: Runtime, desk: Desk) -> AsyncIterator[Chat | None]:
             origin=origin,
             burst=slack.burst,
             signed=signed,
+            heartbeat_channel=slack.heartbeat_channel,
+            clock=runtime.clock,
         )
         running = asyncio.create_task(chat.run(), name="chat")
         try:

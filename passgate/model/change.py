@@ -210,6 +210,8 @@ class EventType(StrEnum):
     SCHEDULE = "schedule.changed"
     OCCURRENCE = "schedule.occurrence"
     TRIGGER = "schedule.put_right"
+    CHAT_DEAF = "chat.deaf"
+    CHAT_HEARD = "chat.heard"
     READ = "ledger.read"
     KEY = "ledger.key"
     TOKEN = "token.issued"  # noqa: S105 - the name of an event

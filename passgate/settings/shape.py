@@ -119,6 +119,11 @@ class Slack(Settings):
     )
     channel: str = Field(description="Channel id, not its name")
     api_url: Text = Field(default="https://slack.com/api/", description="Ends in /api/")
+    heartbeat_channel: str | None = Field(
+        default=None,
+        description="Id of a private channel where the app edits a message every 45 s to hear itself, and so notices "
+        "within 90 s that clicks do not come in; it needs the event message.groups",
+    )
     burst: int = Field(default=20, ge=1, description="Messages that may go out at once; then Slack takes one a second")
 
     @model_validator(mode="after")

@@ -107,6 +107,7 @@ class SlackConnector:
         self._bot: AsyncWebClient | None = None
         self._app: AsyncWebClient | None = None
         self._identity: Identity | None = None
+        self._listening: Socket | None = None
         self.health = SocketHealth()
 
     async def __aenter__(self) -> Self:
@@ -224,7 +225,13 @@ class SlackConnector:
         For each envelope `on_envelope` is awaited (it stores), then the envelope is acknowledged, then `Reply.then`
         runs.
         """
-        await Socket(self._socket, on_envelope, self.health, self._longest_pause).listen()
+        self._listening = Socket(self._socket, on_envelope, self.health, self._longest_pause)
+        await self._listening.listen()
+
+    async def reconnect(self) -> None:
+        """Close the socket that is listened to, if there is one: the next is opened at once."""
+        if self._listening is not None:
+            await self._listening.drop()
 
     @asynccontextmanager
     async def _socket(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:

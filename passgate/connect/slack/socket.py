@@ -75,6 +75,12 @@ class Socket:
         self._health = health
         self._longest_pause = longest_pause
         self._working: set[asyncio.Task[None]] = set()
+        self._now: aiohttp.ClientWebSocketResponse | None = None
+
+    async def drop(self) -> None:
+        """Close the socket that is open, so that a new one is opened."""
+        if self._now is not None:
+            await self._now.close()
 
     async def listen(self) -> NoReturn:
         """Reconnect whenever the socket ends; never end because of Slack.
@@ -107,6 +113,7 @@ class Socket:
         """Hold one socket until Slack asks for a new one (a return) or it breaks (an error)."""
         health = self._health
         async with self._opening() as socket:
+            self._now = socket
             async for message in socket:
                 health.last_heard = datetime.now(UTC)
                 if message.type is aiohttp.WSMsgType.PING:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from passgate.connect.slack import Reply
+from passgate.engine.runtime import utc_now
 from passgate.faces.chat.clicks import Clicks, Seal
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.http import slack_route
 from passgate.faces.chat.render import Renderer
 from passgate.faces.chat.sender import Sender
+from passgate.faces.chat.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from passgate.connect.slack import SlackConnector
+    from passgate.connect.slack import Envelope, SlackConnector
     from passgate.connect.slack.signed import SignedRequests
     from passgate.faces.chat.clicks import Desk
     from passgate.settings.people import People
@@ -37,6 +42,8 @@ class Chat:
         burst: int = 20,
         longest_pause: float = 30.0,
         signed: SignedRequests | None = None,
+        heartbeat_channel: str | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """Take the connector opened; `secret` (the bot token) and `origin` seal the buttons, and are the same later."""
         directory, seal = Directory(people), Seal(secret, origin)
@@ -54,11 +61,12 @@ class Chat:
             longest_pause=longest_pause,
         )
         self._signed = signed
+        self.watchdog = Watchdog(connector, store, clock, heartbeat_channel)
 
     @property
     def routes(self) -> tuple[BaseRoute, ...]:
         """Return where Slack sends signed requests to; none where clicks come over the socket."""
-        return (slack_route(self._signed, self._clicks.take),) if self._signed else ()
+        return (slack_route(self._signed, self.take),) if self._signed else ()
 
     async def run(self) -> None:
         """Send, listen, and work off clicks."""
@@ -66,7 +74,15 @@ class Chat:
             group.create_task(self._sender.run(), name="chat: reports")
             group.create_task(self._clicks.run(), name="chat: clicks")
             if self._signed is None:
-                group.create_task(self._connector.listen(self._clicks.take), name="chat: socket")
+                group.create_task(self._connector.listen(self.take), name="chat: socket")
+
+                group.create_task(self.watchdog.run(), name="chat: watchdog")
+
+    async def take(self, envelope: Envelope) -> Reply:
+        """Take a delivery: our own heartbeat, or something that a person did."""
+        if envelope.type == "events_api" and self.watchdog.heard(envelope):
+            return Reply()
+        return await self._clicks.take(envelope)
 
     def status(self) -> dict[str, Any]:
         """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""
@@ -81,5 +97,11 @@ class Chat:
             "messages_behind": sender.behind,
             "messages_cut_down": sender.cut_down,
             "clicks_open": self._clicks.open,
-            "trouble": [words for words in (socket.trouble, sender.trouble) if words],
+            "times_deaf": self.watchdog.times,
+            "trouble": [words for words in (socket.trouble, self._deaf, sender.trouble) if words],
         }
+
+    @property
+    def _deaf(self) -> str:
+        why = self.watchdog.deaf
+        return f"Clicks in Slack may not come in: {why}. Use the command line meanwhile." if why else ""

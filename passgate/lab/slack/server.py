@@ -82,6 +82,9 @@ class SlackServer:
         self.rate_limit = RateLimit()
         self._port = port
         self._tokens = (bot_token, app_token, control_token)
+        self.edits_told: set[str] = set()
+        """Channels whose edited messages the app hears of, as it does with the event `message.groups`."""
+        self._telling: set[asyncio.Future[Any]] = set()
         self._ending = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: uvicorn.Server | None = None
@@ -309,7 +312,15 @@ class SlackServer:
                 raise ApiError("link_disabled")
             address = f"ws{self.url.removeprefix('http')}link?ticket={self.sockets.ticket()}&app_id={APP}"
             return JSONResponse({"ok": True, "url": address})
-        return JSONResponse({"ok": True, **answer(self.workspace, self.rate_limit, method, args)})
+        told = answer(self.workspace, self.rate_limit, method, args)
+        if method == "chat.update" and told.get("channel") in self.edits_told:
+            event = {"type": "message", "subtype": "message_changed", "channel": told["channel"]}
+            message = {"ts": told["ts"], "text": str(args.get("text", ""))}
+            payload = {"type": "event_callback", "event": {**event, "message": message}}
+            task = asyncio.ensure_future(self.sockets.deliver("events_api", payload))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+        return JSONResponse({"ok": True, **told})
 
     async def _link(self, websocket: WebSocket) -> None:
         await self.sockets.serve(websocket)
