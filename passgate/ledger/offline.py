@@ -302,6 +302,11 @@ class _Vote:
 class _Votes(dict[str, _Vote]):
     """Hold the votes that stand at one gate, by person, in their order."""
 
+    @property
+    def spoken_for(self) -> set[str]:
+        """Return in whose place others voted."""
+        return {vote.instead_of for vote in self.values() if vote.instead_of}
+
     def of(self, verdict: str) -> dict[str, _Vote]:
         """Return those of one kind."""
         return {person: vote for person, vote in self.items() if vote.verdict == verdict}
@@ -354,14 +359,14 @@ def _span(text: str) -> timedelta:
 
 
 def _places(  # noqa: PLR0917 - what the record says of one vote
-    asked: dict[str, Any], terms: dict[str, Any], person: str, at: str, opened_at: str, votes: _Votes
+    asked: dict[str, Any], stand_ins: list[dict[str, Any]], person: str, at: str, opened_at: str, votes: _Votes
 ) -> tuple[tuple[int, ...], str]:
     """Return which places somebody may fill at that moment, and in whose stead if not by themselves."""
     now, opened = datetime.fromisoformat(at), datetime.fromisoformat(opened_at)
     late = any(person in one["voters"] and now >= opened + _span(one["after"]) for one in asked.get("escalations", ()))
     own = tuple(number for number, one in enumerate(_requirements(asked)) if late or person in one["voters"])
-    spoken_for = {*votes, *(vote.instead_of for vote in votes.values())}
-    for one in terms.get("stand_ins", ()):
+    spoken_for = {*votes, *votes.spoken_for}
+    for one in stand_ins:
         is_away = datetime.fromisoformat(one["since"]) <= now < datetime.fromisoformat(one["until"])
         if one["person"] != person or not is_away or one["of"] in spoken_for:
             continue
@@ -566,7 +571,8 @@ class Story:
             told.stands.pop(person, None)
             told.standing.pop(person, None)
             return _retracted(person, told.state, votes, is_plan=name == "plan")
-        places, instead_of = _places(asked, told.terms, person, event["at"], opened_at, votes)
+        stand_ins = [one for one in told.terms.get("stand_ins", ()) if one["of"] not in barred]
+        places, instead_of = _places(asked, stand_ins, person, event["at"], opened_at, votes)
         wrongs = (
             (told.state not in waits, f"decided while the change was {told.state}"),
             (data["digest"] != told.digest, "decided on another plan than the one of this change"),
@@ -574,6 +580,7 @@ class Story:
             (person in told.terms.get("excluded", ()), "decided although excluded from it"),
             (person in barred, f"decided at the gate {name}, which is for others than who approved the plan"),
             (person in votes, "decided twice"),
+            (person in votes.spoken_for, "decided although somebody had decided in their place"),
             (not places, "decided without being entitled to"),
             (person in told.behind, "decided on a change that they stand behind"),
             *self._standing_wrongs(event, told),

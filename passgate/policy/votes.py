@@ -177,6 +177,26 @@ def may_vote(  # noqa: PLR0917 - the facade that faces and tests were written ag
             hint=f"Policy {terms.policy!r} asks {' and '.join(asked.groups) or 'nobody'}: {_who(asked, people, at)}.",
             subject=person,
         )
+    if at is not None:
+        _refuse_spoken_for(asked, terms, person, gate, digest, decisions, at)
+
+
+def _refuse_spoken_for(  # noqa: PLR0917 - what one vote depends on
+    asked: Ballot, terms: Terms, person: str, gate: str, digest: str, decisions: Collection[Decision], at: datetime
+) -> None:
+    """Return unless that person's vote, or that of all whom they stand in for, is given already (R30)."""
+    counted = _Counted(asked, terms.policy, digest=digest, requester="", approve_by=None)
+    for one in sorted(decisions, key=lambda each: each.at):
+        if one.gate == gate:
+            counted.take(one)
+    other = counted.in_whose_place(person, at)
+    if other:
+        raise PolicyError(
+            f"{other[0]} and {other[1]} have one vote together while {other[1]} is away, and it was given by "
+            f"{other[2]}. Nothing was recorded.",
+            hint=f"To vote otherwise, {other[2]} takes theirs back first: `passgate retract`.",
+            subject=person,
+        )
 
 
 def may_decide(
@@ -318,14 +338,27 @@ class _Counted:
         """Return whose votes of that kind count."""
         return tuple(self.seats(verdict))
 
+    def in_whose_place(self, person: str, at: datetime) -> tuple[str, str, str] | None:
+        """Return who stands in, for whom, and who of both voted, where that leaves this person without a vote now."""
+        if by := self._in_place_of.get(person):
+            return by, person, by
+        may_sit = self._asked.may_sit(person, at)
+        if person in self._votes or any(not of for of in may_sit.values()):
+            return None
+        away = [of for each in may_sit.values() for of in each]
+        if not away or any(of not in self._votes and of not in self._in_place_of for of in away):
+            return None
+        return person, away[0], self._in_place_of.get(away[0], away[0])
+
     def _seats(self, one: Decision) -> tuple[tuple[int, ...], str]:
         """Return where a vote may count, and in whose place: one who is away and has no vote there yet."""
         may_sit = self._asked.may_sit(one.person, one.at)
         own = tuple(position for position, of in may_sit.items() if not of)
-        free = [of for away in may_sit.values() for of in away if of not in self._votes and of not in self._in_place_of]
+        away = {of for each in may_sit.values() for of in each} - self._votes.keys() - self._in_place_of.keys()
+        free = [one.of for one in self._asked.stand_ins if one.of in away]
         if not free:
             return own, ""
-        in_place = tuple(position for position, away in may_sit.items() if free[0] in away)
+        in_place = tuple(position for position, of in may_sit.items() if free[0] in of)
         return (*own, *in_place), free[0]
 
     def _why_not(self, one: Decision, seats: tuple[int, ...]) -> str:
