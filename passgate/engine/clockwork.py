@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from passgate.engine.climbing import climb
 from passgate.engine.desk import Bell
 from passgate.engine.ending import evidence_file, write_evidence
 from passgate.engine.gate import settle
@@ -64,9 +65,10 @@ class Clockwork:
 
     def _settled(self, change: Change) -> Change:
         """Settle a change, and note when it has to be looked at next if that moved nothing."""
-        settled = settle(self._runtime, change)
+        settled, now = settle(self._runtime, change), self._runtime.clock()
+        climb(self._runtime, settled)
         if settled.state is change.state and settled.open_gate == change.open_gate and self._sleeps(settled):
-            self._runtime.store.look_again(change.id, next_moment(settled))
+            self._runtime.store.look_again(change.id, next_moment(settled, now))
         return settled
 
     @staticmethod

@@ -178,18 +178,29 @@ def may_vote(  # noqa: PLR0917 - the facade that faces and tests were written ag
             subject=person,
         )
     if at is not None:
-        _refuse_spoken_for(asked, terms, person, gate, digest, decisions, at)
+        _refuse_spoken_for(asked, person, gate, digest, decisions, at)
 
 
-def _refuse_spoken_for(  # noqa: PLR0917 - what one vote depends on
-    asked: Ballot, terms: Terms, person: str, gate: str, digest: str, decisions: Collection[Decision], at: datetime
-) -> None:
-    """Return unless that person's vote, or that of all whom they stand in for, is given already (R30)."""
-    counted = _Counted(asked, terms.policy, digest=digest, requester="", approve_by=None)
+def left_at(asked: Ballot, decisions: Collection[Decision], *, gate: str, digest: str, at: datetime) -> tuple[str, ...]:
+    """Return who may decide at that moment and has a vote left: not who decided, nor one in whose place others did."""
+    counted = _counted(asked, gate, digest, decisions)
+    voted = standing(decisions, gate=gate, digest=digest)
+    return tuple(one for one in asked.voters_at(at) if one not in voted and counted.in_whose_place(one, at) is None)
+
+
+def _counted(asked: Ballot, gate: str, digest: str, decisions: Collection[Decision]) -> _Counted:
+    counted = _Counted(asked, "", digest=digest, requester="", approve_by=None)
     for one in sorted(decisions, key=lambda each: each.at):
         if one.gate == gate:
             counted.take(one)
-    other = counted.in_whose_place(person, at)
+    return counted
+
+
+def _refuse_spoken_for(  # noqa: PLR0917 - what one vote depends on
+    asked: Ballot, person: str, gate: str, digest: str, decisions: Collection[Decision], at: datetime
+) -> None:
+    """Return unless that person's vote, or that of all whom they stand in for, is given already (R30)."""
+    other = _counted(asked, gate, digest, decisions).in_whose_place(person, at)
     if other:
         raise PolicyError(
             f"{other[0]} and {other[1]} have one vote together while {other[1]} is away, and it was given by "

@@ -51,6 +51,7 @@ from passgate.store.database import Database
 from passgate.store.refusing import refuse_secret_fields, refuse_secrets
 from passgate.store.remembered import ChatMessage
 from passgate.store.reviews import Reviews
+from passgate.store.rungs import Rungs
 from passgate.store.schedules import ScheduleBook
 from passgate.store.writing import PASSGATE, Write
 
@@ -69,6 +70,7 @@ class Store:
         self._database = Database(url)
         self.reviews = Reviews(self._database.reading, self._writing)
         self.schedules = ScheduleBook(self._database.reading, self._writing)
+        self.rungs = Rungs(self._database.reading, self._writing)
 
     def migrate(self) -> None:
         """Bring the tables up to date."""

@@ -15,6 +15,7 @@ class Directory:
     """Look people up. The table in config is the only way from a Slack user to a person (reference approvals 5.6)."""
 
     def __init__(self, people: People) -> None:
+        self.people = people
         self._by_id = {person.id: person for person in people.people}
         self._by_slack = {person.slack: person for person in people.people if person.slack}
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from passgate.faces.chat import hurry
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.schedules import of_schedule
 from passgate.faces.chat.text import fit, fit_lines, plain, safe
@@ -21,6 +22,7 @@ from passgate.faces.chat.words import (
     SYMBOLS,
     WORDS,
     View,
+    asked_at,
     moment,
     needs,
     no_longer_holds,
@@ -32,9 +34,8 @@ from passgate.faces.chat.words import (
     who,
 )
 from passgate.model.change import Change, Event, EventType, Gate, GateState, JournalEntry, State, StepState
-from passgate.model.decision import PLAN
+from passgate.model.decision import PLAN, GlassBroken
 from passgate.model.plan import Plan, PlannedStep
-from passgate.policy.votes import ballot
 
 Block = dict[str, Any]
 
@@ -142,8 +143,10 @@ class Renderer:
         change = view.change
         if change.terms is None:
             return ""
-        asked = ballot(change.terms, name, change.digest or "", view.decisions)
-        return self.people.mentions(asked.voters)
+        gate = change.gate(name)
+        at = gate.opened_at if gate else change.created_at
+        on_plan = tuple(one for one in view.decisions if one.gate == PLAN)
+        return self.people.mentions(asked_at(self.people, change, on_plan, at, name))
 
     @staticmethod
     def _gate_impact(change: Change, gate: Gate) -> tuple[str, ...]:
@@ -182,8 +185,9 @@ class Renderer:
         change = view.change
         ticket = f" · ticket {safe(change.ticket, 100)}" if change.ticket else ""
         why = f"\nWhy: “{safe(change.reason, 500)}”" if change.reason else "\nNo reason was given."
+        kind = hurry.head(change.terms.kind if change.terms else None)
         return (
-            f"{SYMBOLS[change.state]} *{WORDS[change.state]}*{_progress(view)}\n"
+            f"{f'{kind} · ' if kind else ''}{SYMBOLS[change.state]} *{WORDS[change.state]}*{_progress(view)}\n"
             f"Asked for by {who(self.people, change.requester)}, {moment(change.created_at)}{ticket}{why}"
         )
 
@@ -193,6 +197,8 @@ class Renderer:
         lines = [vote(self.people, decision) for decision in view.decisions]
         if change.state in {State.PLANNED, State.WAITING} and change.terms and change.terms.requirements:
             lines.insert(0, needs(self.people, change, view.decisions))
+        if change.terms and change.terms.break_glass:
+            lines.append(self._broken(change.terms.break_glass))
         if change.terms and change.terms.pre_authorised:
             lines.append(f"Pre-authorised by the policy “{safe(change.terms.policy, 80)}”: no approval is needed.")
         if change.open_gate:
@@ -200,6 +206,11 @@ class Renderer:
         if change.state.is_end:
             lines.append(self._end(view))
         return fit_lines(lines or ["No decision is asked for yet."], SECTION, more="… and {left} more")
+
+    def _broken(self, glass: GlassBroken) -> str:
+        """Say who answers for a change that nobody approved, and who looks at it afterwards."""
+        reviewers = self.people.names(glass.reviewers)
+        return f"🔨 Begun without approval by {self.people.name(glass.by)}; reviewed afterwards by one of {reviewers}."
 
     def _end(self, view: View) -> str:
         """Say how it ended, what was and was not touched, and what a person does next."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from passgate.connect.slack import Mark, backoff
 from passgate.errors import PassgateError, RefusedError, UnknownNameError
+from passgate.faces.chat.hurry import is_loud
 from passgate.faces.chat.render import Message
 from passgate.faces.chat.words import View
 from passgate.model.change import EventType, RecordedEvent
@@ -182,6 +183,9 @@ class Sender:
         self._stale[event.change] = None
         await self._refresh(event.change, view)
         mark = Mark(event.change, event.seq)
+        if is_loud(event, view):  # a message of its own, in the channel itself
+            await self._post_once(message, mark, thread=None, since=event.at)
+            return
         looked = not self._certain
         try:
             ts = await self._post_once(message, mark, thread=thread, since=event.at)

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from passgate.faces.chat import hurry
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import block, safe
-from passgate.faces.chat.words import MARKS, SYMBOLS, WORDS, View, moment, needs, title, touched, vote, what_next, who
+from passgate.faces.chat.words import (
+    MARKS,
+    SYMBOLS,
+    WORDS,
+    View,
+    asked_at,
+    moment,
+    needs,
+    title,
+    touched,
+    vote,
+    what_next,
+    who,
+)
 from passgate.ledger.canonical import time_of
 from passgate.model.change import Event, EventType, GateState, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
@@ -88,8 +102,10 @@ def _moved(it: Told) -> str:
     """Tell a new state; the requester is called by name at every end (R12), the voters when they are needed."""
     change, to = it.view.change, State(it.event.data.get("to", it.view.change.state))
     why = safe(it.event.data.get("outcome") or it.event.data.get("why") or "", 900)
+    if hurry.is_emergency_asked(it.event, it.view):
+        return hurry.emergency(it.people, it.event, it.view)
     if to is State.WAITING and change.terms:
-        voters = it.people.mentions(change.terms.voters)
+        voters = it.people.mentions(asked_at(it.people, change, (), it.event.at))
         again = ", ".join(safe(name, 64) for name in change.terms.gates)
         later = f" It waits once more at: {again}." if again else ""
         return f"⏳ {needs(it.people, change, ()).partition(': ')[0]}. Who can decide: {voters}.{later}"
@@ -199,6 +215,11 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
     EventType.DECISION: _decided,
     EventType.STATE: _moved,
     EventType.GATE_SETTLED: _gate_settled,
+    EventType.REMINDED: lambda it: hurry.reminded(it.people, it.event, it.view),
+    EventType.ESCALATED: lambda it: hurry.escalated(it.people, it.event, it.view),
+    EventType.REVIEW_OPENED: lambda it: hurry.review_opened(it.people, it.event, it.view),
+    EventType.REVIEW_OVERDUE: lambda it: hurry.review_overdue(it.people, it.event, it.view),
+    EventType.REVIEW_CLOSED: lambda it: hurry.review_closed(it.people, it.event, it.view),
     EventType.STEP_INTENT: _step_begins,
     EventType.STEP_ATTEMPT_FAILED: _attempt_failed,
     EventType.STEP_OUTCOME: _step_ends,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import fit_lines, safe
 from passgate.model.change import Actor, Change, Door, Event, Gate, JournalEntry, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
+from passgate.policy.ladder import still_asked
 from passgate.policy.votes import ballot_of, standing
 
 SYMBOLS = {
@@ -109,7 +111,29 @@ def needs(people: Directory, change: Change, decisions: tuple[Decision, ...], ga
     return (
         f"*Needs* {asked.approvals} {'approval' if asked.approvals == 1 else 'approvals'} from {groups}{count}: "
         f"{voters}; not {people.name(change.requester.person)}, who asked{barred}."
+        f"{''.join(f' {line}' for line in _others(people, change, gate))}"
     )
+
+
+def asked_at(
+    people: Directory, change: Change, decisions: tuple[Decision, ...], at: datetime, gate: str = PLAN
+) -> tuple[str, ...]:
+    """Return who is called to decide at that moment: in place of those who are away, those who stand in for them."""
+    asked = ballot_of(change, gate, decisions)
+    return still_asked(asked, decisions, people.people, gate=gate, digest=change.digest or "", now=at)
+
+
+def _others(people: Directory, change: Change, gate: str) -> Iterator[str]:
+    """Say who decides in whose place, and who may decide later: from when on, so that it stays right."""
+    asked = ballot_of(change, gate, ())
+    for one in asked.stand_ins:
+        if one.of in asked.voters:
+            span = f"from {moment(one.since)} until {moment(one.until)}"
+            yield f"{people.name(one.person)} decides in the place of {people.name(one.of)} {span}."
+    for later in asked.asked.escalations:
+        if asked.opened_at is not None:
+            groups = " and ".join(safe(group, 60) for group in later.groups)
+            yield f"From {moment(asked.opened_at + later.after)} on {groups} too: {people.names(later.voters)}."
 
 
 def waits_at(change: Change, gate: Gate) -> str:
