@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from passgate.connect.vsphere.reading import Scope
 from passgate.engine import reviewing
+from passgate.engine.again import ask_again
 from passgate.engine.ending import evidence_file
 from passgate.engine.filing import asked, file_change, previewed
 from passgate.engine.gate import settle
@@ -119,6 +120,12 @@ class Desk:
     async def request(self, runbook: str, ask: dict[str, Any], actor: Actor) -> Change:
         """File a change and start its run."""
         change = await file_change(self.runtime, runbook, ask, actor)
+        self.start(change)
+        return change
+
+    async def again(self, change_id: str, actor: Actor) -> Change:
+        """File anew what a change that came to nothing asked for, by whoever asks now, and start its run."""
+        change = await ask_again(self.runtime, change_id, actor)
         self.start(change)
         return change
 

@@ -39,9 +39,11 @@ async def file_change(
     *,
     flow_run: str | None = None,
     schedule: ForSchedule | None = None,
+    replaces: str | None = None,
 ) -> Change:
     """Check, plan and file a change. `flow_run` is given when Prefect started the run by itself.
 
+    `replaces` is a change that came to nothing and is asked for again (`passgate.engine.again`).
     `schedule` is given when it is an occurrence of one; that is filed once: ConflictError at the second time.
     """
     runbook, ask = asked(runtime, slug, fields)
@@ -56,7 +58,7 @@ async def file_change(
             behind=schedule.behind, reason=ask.reason, ticket=ask.ticket, at=now,
         )  # fmt: skip
     else:
-        change = store.file_change(slug, asked_for, actor, ask.reason, ask.ticket, now)
+        change = store.file_change(slug, asked_for, actor, ask.reason, ask.ticket, now, replaces=replaces)
     if flow_run:
         store.set_flow_run(change.id, flow_run)
     within = terms.approve_within if terms.requirements else None

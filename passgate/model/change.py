@@ -116,7 +116,8 @@ class Gate(Frozen):
 class Change(Frozen):
     """Hold one request to run a runbook. `ask` is the runbook's own model as JSON; times are UTC.
 
-    `schedule` names the one that it was filed for, if it was.
+    `schedule` names the one that it was filed for, if it was, `replaces` a change that came to nothing and is asked for
+    again by this one.
     """
 
     id: str = Field(pattern=r"^CHG-\d{4,}$")
@@ -137,6 +138,7 @@ class Change(Frozen):
     outcome: str = ""
     gates: tuple[Gate, ...] = ()
     schedule: str | None = None
+    replaces: str | None = None
 
     @property
     def open_gate(self) -> Gate | None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from passgate.errors import ConflictError, UnknownNameError
 from passgate.ledger.canonical import time_text
-from passgate.model.change import BEFORE_APPLY, TRANSITIONS, Actor, Change, Door, Event, EventType, Gate, State
+from passgate.model.change import BEFORE_APPLY, ENDS, TRANSITIONS, Actor, Change, Door, Event, EventType, Gate, State
 from passgate.model.decision import Terms
 from passgate.model.plan import Plan, PlannedStep
 from passgate.store import gates, journal, reviews
@@ -59,21 +59,39 @@ def file(
     ticket: str | None,
     at: datetime,
     schedule: dict[str, Any] | None = None,
+    replaces: str | None = None,
 ) -> Change:
-    """File a new change under the next free id. `schedule` is what the record says of the one that it is filed for."""
+    """File a new change under the next free id. `schedule` is what the record says of the one that it is filed for.
+
+    `replaces` is a change that is asked for again; ConflictError where another one that does so is under way.
+    """
+    if replaces:
+        _refuse_second(write.connection, replaces)
     number = 1 + (write.connection.scalar(select(changes.c.number).order_by(changes.c.number.desc())) or 0)
     change_id = f"CHG-{number:04}"
     write.connection.execute(
         insert(changes).values(
             number=number, id=change_id, runbook=runbook, ask=json.dumps(ask), person=requester.person,
             door=requester.door.value, reason=reason, ticket=ticket, state=State.REQUESTED.value,
-            created_at=at, outcome="", schedule=schedule["name"] if schedule else None,
+            created_at=at, outcome="", schedule=schedule["name"] if schedule else None, replaces=replaces,
         )
     )  # fmt: skip
     data = {"runbook": runbook, "ask": ask, "reason": reason, "ticket": ticket}
     data |= {"schedule": schedule} if schedule else {}
+    data |= {"replaces": replaces} if replaces else {}
     write.append(Event(type=EventType.REQUESTED, change=change_id, actor=requester, at=at, data=data))
     return one(write.connection, change_id)
+
+
+def _refuse_second(connection: Connection, replaced: str) -> None:
+    ended = [state.value for state in ENDS]
+    query = select(changes.c.id).where(changes.c.replaces == replaced, changes.c.state.not_in(ended))
+    if (there := connection.scalar(query.limit(1))) is not None:
+        raise ConflictError(
+            f"{there} asks for what {replaced} asked for already.",
+            hint=f"See how it stands: `passgate show {there}`.",
+            subject=there,
+        )
 
 
 def set_flow_run(write: Write, change: Change, flow_run: str) -> None:
@@ -183,6 +201,7 @@ def _change(row: Row[Any], come_to: tuple[Gate, ...]) -> Change:
         outcome=row.outcome,
         gates=come_to,
         schedule=row.schedule,
+        replaces=row.replaces,
     )
 
 

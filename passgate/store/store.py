@@ -100,13 +100,21 @@ class Store:
     # Changes
 
     def file_change(  # noqa: PLR0917 - the facade that all faces were written against
-        self, runbook: str, ask: dict[str, Any], requester: Actor, reason: str, ticket: str | None, at: datetime
+        self,
+        runbook: str,
+        ask: dict[str, Any],
+        requester: Actor,
+        reason: str,
+        ticket: str | None,
+        at: datetime,
+        *,
+        replaces: str | None = None,
     ) -> Change:
-        """File a new change under the next free id."""
+        """File a new change under the next free id; `replaces` is one that is asked for again."""
         refuse_secrets(reason=reason, ticket=ticket)
         refuse_secret_fields(ask)
         with self._writing() as write:
-            return changes.file(write, runbook, ask, requester, reason=reason, ticket=ticket, at=at)
+            return changes.file(write, runbook, ask, requester, reason=reason, ticket=ticket, at=at, replaces=replaces)
 
     def change(self, change_id: str) -> Change:
         """Return a change, or raise UnknownNameError."""

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration; a database that says so needs none."""
 
 
@@ -67,6 +67,7 @@ changes = Table(
     Column("ended_at", Utc),
     Column("outcome", Words, nullable=False),
     Column("schedule", String(64), index=True),
+    Column("replaces", String(32), index=True),
     # When it has to be looked at next because of the clock; none: only if something happens.
     Column("due_at", Utc, index=True),
     # When nothing was left to do for it after its end: its evidence is written, its run has ended.

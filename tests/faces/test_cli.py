@@ -157,6 +157,12 @@ def test_the_way_of_a_change_by_the_command_line(service: Served) -> None:
     assert late.code == 6
     withdrawn = service.run("withdraw", change, "--reason", "not needed", "--json")
     assert withdrawn.data["state"] == "withdrawn"
+    assert f"ask again: passgate again {change}" in service.run("show", change).out
+    anew = service.run("again", change, "--json", person="carol").data
+    assert (anew["replaces"], anew["requester"]["person"], anew["state"]) == (change, "carol", "waiting")
+    refused = service.run("again", change)
+    assert refused.code != 0
+    assert f"{anew['id']} asks for what {change} asked for already" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -185,5 +185,5 @@ def test_an_expired_change_loses_its_buttons_and_says_so(house: House, channel: 
     assert "Expired" in channel.shown(change)
     end = next(one for one in channel.told(change) if "Expired" in one)
     assert f"<@{ALICE}>" in end
-    assert "Ask again" in end
+    assert "ask again" in end
     assert house.touched() == []

@@ -252,6 +252,8 @@ def test_decisions_and_messages_of_before_there_were_gates_are_about_the_plan(op
 
 
 BACK_TO_0001 = (
+    "drop index ix_changes_replaces",
+    "alter table changes drop column replaces",
     "drop table seen",
     "drop index ix_changes_due_at",
     "drop index ix_changes_closed_at",

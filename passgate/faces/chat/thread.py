@@ -48,7 +48,9 @@ def told(people: Directory, event: Event, view: View) -> str:
 
 
 def _requested(it: Told) -> str:
-    return f"📝 {who(it.people, it.event.actor)} asked for {safe(title(it.view.change), 200)}. The plan is being made."
+    change = it.view.change
+    instead = f", in the place of {change.replaces}, which came to nothing" if change.replaces else ""
+    return f"📝 {who(it.people, it.event.actor)} asked for {safe(title(change), 200)}{instead}. The plan is being made."
 
 
 def _planned(it: Told) -> str:

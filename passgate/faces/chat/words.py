@@ -193,7 +193,7 @@ def _standing(entry: JournalEntry, change: Change) -> str:
 def what_next(view: View) -> str:
     """Say what a person does next, where something is to be done."""
     change = view.change
-    ask_again = "Ask again for a new plan if it is still wanted."
+    ask_again = f"If it is still wanted, ask again: `passgate again {change.id}`."
     begun = any(entry.state in _TOUCHED for entry in view.journal)
     return {
         State.STOPPED: f"*What to do*: look at the steps above and at `passgate show {change.id}`, put right what is "

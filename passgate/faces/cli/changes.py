@@ -45,7 +45,17 @@ def plan(runbook: str, ask: dict[str, Any], *, explain: bool = False) -> Iterato
 
 def request(runbook: str, ask: dict[str, Any], *, wait: bool) -> Iterator[Answer]:
     """File a change and yield its plan; with `wait`, go on until it has ended."""
-    change = Service().post("v1", "changes", body={"runbook": runbook, "ask": ask})
+    yield from _filed(Service().post("v1", "changes", body={"runbook": runbook, "ask": ask}), wait=wait)
+
+
+def again(
+    change: ChangeId, *, wait: Annotated[bool, Parameter(help="Follow the new change until it has ended")] = False
+) -> Iterator[Answer]:
+    """Ask again for a change that came to nothing: the same ask in your name, planned and decided anew."""
+    yield from _filed(Service().post("v1", "changes", change, "again", body={}), wait=wait)
+
+
+def _filed(change: dict[str, Any], *, wait: bool) -> Iterator[Answer]:
     lines = list(words.change_lines(change))
     if wait:
         yield Answer(lines)
@@ -277,13 +287,13 @@ def _end_lines(told: dict[str, Any]) -> list[str]:
     change = told["change"]
     lines = [f"{change['id']} is {change['state']}. {words.AFTERWARDS.get(change['state'], '')}".rstrip()]
     lines += [f"  {change['outcome']}"] if change["outcome"] else []
-    return [*lines, f"  Details: passgate show {change['id']}"]
+    return [*lines, f"  Details: passgate show {change['id']}", *words.again_lines(change)]
 
 
 def how_to_go_on(change: dict[str, Any]) -> list[str]:
     """Return which commands come next for that change."""
     if change["ended_at"]:
-        return []
+        return words.again_lines(change)
     lines = ["How to go on:", f"  passgate watch {change['id']}      follow it"]
     if change["state"] in {"planned", "waiting"} and change["terms"] and change["terms"]["requirements"]:
         voters = dict.fromkeys(voter for one in change["terms"]["requirements"] for voter in one["voters"])

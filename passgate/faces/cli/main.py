@@ -24,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "deny": changes.deny,
     "retract": changes.retract,
     "withdraw": changes.withdraw,
+    "again": changes.again,
     "list": changes.list_changes,
     "show": changes.show,
     "watch": changes.watch,

@@ -76,6 +76,8 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
     ticket = f", ticket {change['ticket']}" if change.get("ticket") else ""
     yield f"  Asked for by {change['requester']['person']} at {moment(change['created_at'])}{ticket}"
     yield f"  Reason: {change['reason'] or 'none given'}"
+    if change.get("replaces"):
+        yield f"  In the place of {change['replaces']}, which came to nothing"
     if change.get("schedule"):
         yield f"  Filed for the schedule {change['schedule']}: passgate schedule show {change['schedule']}"
     if plan:
@@ -89,6 +91,12 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
     if journal:
         yield "Progress:"
         yield from (f"  {entry['index'] + 1}. {entry['title']}: {_progress(entry, change)}" for entry in journal)
+
+
+def again_lines(change: Json) -> list[str]:
+    """Say how to ask again, of a change that came to nothing because of the world or the time."""
+    wanted = change["state"] in {"expired", "withdrawn", "void", "undone"}
+    return [f"  If it is still wanted, ask again: passgate again {change['id']}"] if wanted else []
 
 
 def plan_lines(plan: Json, digest: str, terms: Json | None, approve_by: str | None = None) -> Iterator[str]:

@@ -113,6 +113,7 @@ def make_app(desk: Desk, people: People) -> Starlette:
         Route("/v1/changes/{id}", guarded(api.change)),
         Route("/v1/changes/{id}/decisions", guarded(api.decide), methods=["POST"]),
         Route("/v1/changes/{id}/retract", guarded(api.retract), methods=["POST"]),
+        Route("/v1/changes/{id}/again", guarded(api.again), methods=["POST"]),
         Route("/v1/changes/{id}/withdraw", guarded(api.withdraw), methods=["POST"]),
         Route("/v1/changes/{id}/events", guarded(api.events)),
         Route("/v1/changes/{id}/evidence", guarded(api.evidence)),
@@ -249,6 +250,12 @@ class Api:
         body = await body_of(request, RetractBody)
         change = await self._desk.retract(request.path_params["id"], actor, body.reason, body.digest, gate=body.gate)
         return JSONResponse(change.model_dump(mode="json"))
+
+    async def again(self, request: Request) -> Response:
+        """File anew what a change that came to nothing asked for."""
+        actor = await self.actor(request)
+        change = await self._desk.again(request.path_params["id"], actor)
+        return JSONResponse(change.model_dump(mode="json"), status_code=201)
 
     async def withdraw(self, request: Request) -> Response:
         """Take a change back."""

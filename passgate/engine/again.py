@@ -1,0 +1,30 @@
+"""Ask for a change again that came to nothing: the same ask, a plan of its own, and decisions of its own."""
+
+from __future__ import annotations
+
+from passgate.engine.filing import file_change
+from passgate.engine.runtime import Runtime
+from passgate.errors import ConflictError
+from passgate.model.change import Actor, Change, State
+
+
+async def ask_again(runtime: Runtime, change_id: str, actor: Actor) -> Change:
+    """File what the change asked for anew, by whoever asks now; the new change names the one that it replaces.
+
+    Nothing of the old one counts: it is planned on a fresh reading, and everybody decides anew. Raises ConflictError
+    for a change that has not ended, or is done, and where a change that replaces it is under way already.
+    """
+    old = runtime.store.change(change_id)
+    if not old.state.is_end:
+        raise ConflictError(
+            f"{old.id} is {old.state}: what it asks for may still be done.",
+            hint=f"Withdraw it first (`passgate withdraw {old.id}`), if it should be planned anew.",
+            subject=old.id,
+        )
+    if old.state is State.DONE:
+        raise ConflictError(
+            f"{old.id} is done; there is nothing to ask for again.",
+            hint=f"If it is wanted once more, request it: `passgate request {old.runbook} ...`.",
+            subject=old.id,
+        )
+    return await file_change(runtime, old.runbook, old.ask, actor, replaces=old.id)
