@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
 
 from passgate.engine.steps import Confirmation, Effect, Look, NoUndo, Saw, Systems
 from passgate.model.census import Kind, Use, take_census
@@ -16,6 +18,7 @@ class Take(Look):
     `hosts` are patterns over host names; none means all hosts. Without `shells` serials and arbitrators stay unknown.
     """
 
+    takes: ClassVar[timedelta] = timedelta(minutes=2)
     hosts: tuple[str, ...] = ()
     shells: bool = True
 

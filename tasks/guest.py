@@ -16,6 +16,7 @@ from passgate.model.inventory import HostUsbDevice, Inventory, Power, UsbId, Vm,
 class SeesUsb(Look):
     """Wait until the guest itself shows the device. Only reads."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=2)
     in_guest: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=180)
@@ -228,6 +229,7 @@ class Reboot(Remedy):
 class SeesHardware(Look):
     """Wait until the guest itself counts the CPUs and the memory that its VM was given. Only reads."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=1)
     in_guest: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=60)

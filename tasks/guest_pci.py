@@ -18,6 +18,7 @@ class SeesPci(Look):
     ids, the guest must show as many.
     """
 
+    takes: ClassVar[timedelta] = timedelta(minutes=2)
     in_guest: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(seconds=180)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
 from passgate.engine.steps import Check, Confirmation, Effect, Saw, Severity, Step, Systems
@@ -28,6 +29,7 @@ class Size:
 class HotAdd(Step):
     """Give a VM more CPUs and memory while it runs; `former` is what it had."""
 
+    takes: ClassVar[timedelta] = timedelta(seconds=30)
     vm: VmId
     size: Size
     former: Size
@@ -58,6 +60,7 @@ class HotAdd(Step):
 class SetBack(Step):
     """Set CPUs and memory of a VM back to what it had; a running VM can't be given less, and keeps what it has."""
 
+    takes: ClassVar[timedelta] = timedelta(seconds=30)
     vm: VmId
     size: Size
     former: Size

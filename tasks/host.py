@@ -159,6 +159,7 @@ class Reboot(Step):
     (reference vSphere 2.6), and it is the same after a crash of ours.
     """
 
+    takes: ClassVar[timedelta] = timedelta(minutes=15)
     gate: ClassVar[str] = REBOOT_GATE
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(minutes=45)
@@ -235,6 +236,7 @@ class Serves(Look):
     `ha` False: the cluster has no HA, or nobody could tell its state before, so nothing is demanded of it now.
     """
 
+    takes: ClassVar[timedelta] = timedelta(minutes=5)
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(minutes=10)
     look_every: ClassVar[timedelta] = timedelta(seconds=5)

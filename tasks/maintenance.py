@@ -21,6 +21,7 @@ class Enter(Step):
     one does after `minutes`, the task is cancelled, the VM is named, and the host is as open as before.
     """
 
+    takes: ClassVar[timedelta] = timedelta(minutes=10)
     temporary: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
 
@@ -62,6 +63,7 @@ class Enter(Step):
 class Exit(Step):
     """Take a host out of maintenance mode."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=1)
     host: HostId
 
     @property

@@ -146,6 +146,7 @@ class SetPolicy(Step):
     from its VM weeks after anybody thinks of this change.
     """
 
+    takes: ClassVar[timedelta] = timedelta(seconds=30)
     host: HostId
     policy: Policy
     former: Policy

@@ -29,6 +29,7 @@ def gentlest(vm: Vm, *, force: bool = False) -> How:
 class Off(Step):
     """Power a VM off: by a shutdown of its guest, or at once."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=2)
     patience: ClassVar[timedelta] = timedelta(seconds=30)
 
     vm: VmId
@@ -76,6 +77,7 @@ class Off(Step):
 class On(Step):
     """Power a VM on."""
 
+    takes: ClassVar[timedelta] = timedelta(seconds=30)
     vm: VmId
 
     @property
@@ -114,6 +116,7 @@ class On(Step):
 class Resume(Step):
     """Let a suspended VM go on; its USB devices connect again where the VM is on their host."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=1)
     vm: VmId
 
     @property
@@ -160,6 +163,7 @@ class Resume(Step):
 class Suspend(Step):
     """Suspend a VM, as it was before a change; its USB devices are disconnected by that."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=1)
     vm: VmId
 
     @property

@@ -98,6 +98,7 @@ class IsAtHome(Check):
 class Move(Step):
     """Move a VM to another host, running or not; its USB devices stay plugged into their own host and connected."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=5)
     attempts: ClassVar[int] = 3
 
     vm: VmId
@@ -136,6 +137,7 @@ class Aside(Move):
 class Back(Step):
     """Move a VM back to the host that it was on when the plan was made."""
 
+    takes: ClassVar[timedelta] = timedelta(minutes=5)
     attempts: ClassVar[int] = 3
 
     vm: VmId

@@ -44,6 +44,10 @@ class Usb(Look):
         """Change nothing; what will happen meanwhile is not known."""
         return Effect(needed=True, before="not watched", after="whatever came, went or fell off was told", then=site)
 
+    def expected(self) -> timedelta:
+        """Return how long it watches, and looks once."""
+        return self.takes + (span(self.lasting) if self.lasting else timedelta())
+
     def confirm(self, systems: Systems) -> Confirmation:
         """Look, if it is time to, and tell what changed; say yes when the watch is over."""
         at = datetime.now(UTC)

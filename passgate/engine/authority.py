@@ -22,6 +22,7 @@ class Warrant:
     """Hold what one step of one change may rest on; calling it checks all of it anew.
 
     `tokens` are the fencing tokens of the leases that this run took; `sent` collects the steps that were let through.
+    `calendar` says why windows and freezes let no call of a step be sent at a moment (`engine/opening.py` `refuses`).
     `undoing` is set while steps are taken back: that needs the same decisions on the plan, and leases, but no open time
     window and no second gate, for what was begun must be able to end.
     """
@@ -31,6 +32,7 @@ class Warrant:
     change: str
     step: int
     tokens: Mapping[str, int]
+    calendar: Callable[[Change, int, datetime], str | None]
     sent: set[int] = field(default_factory=set)
     undoing: bool = False
 
@@ -58,7 +60,12 @@ class Warrant:
             return f"the stored plan of {change.id} is not the one whose digest was approved"
         if subject not in change.plan.resources:
             return f"{subject} is not part of the approved plan"
-        return self._terms_refuse(change, now) or self._journal_refuses() or self._lease_refuses(change, now)
+        return (
+            self._terms_refuse(change, now)
+            or self._journal_refuses()
+            or (None if self.undoing else self.calendar(change, self.step, now))
+            or self._lease_refuses(change, now)
+        )
 
     def _terms_refuse(self, change: Change, now: datetime) -> str | None:
         if change.terms is None or change.digest is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from passgate.engine.authority import ENGINE, words
+from passgate.engine.opening import opening
 from passgate.engine.planning import differences, make_plan
 from passgate.engine.runtime import Runtime
 from passgate.engine.targets import asked_for_more
@@ -24,8 +25,9 @@ log = logging.getLogger(__name__)
 async def begin(runtime: Runtime, change: Change) -> Change | None:
     """Return the change in state `applying`, or `void` when the world is not as it was when it was approved.
 
-    Returns None when it can't begin yet (somebody else holds a lease, vCenter does not answer or does not let us in):
-    the clockwork rings again, for as long as the approval is good. Raises RecordError where nothing can be recorded.
+    Returns None when it can't begin yet (the calendar is closed, somebody else holds a lease, vCenter does not answer
+    or does not let us in): the clockwork rings again, for as long as the approval is good. Raises RecordError where
+    nothing can be recorded.
     """
     store, plan = runtime.store, change.plan
     if plan is None:
@@ -39,6 +41,9 @@ async def begin(runtime: Runtime, change: Change) -> Change | None:
         # The reading may have taken longer than the leases: still held means that nobody acted in between.
         store.renew_leases(change.id, LEASE, runtime.clock(), tokens=tokens)
         points = () if site is None or why else _restore_points(runtime, change, site)
+        if not why and not opening(runtime, change, runtime.clock()).may_begin:  # the reading may have taken long
+            store.give_leases_back(change.id, runtime.clock())
+            return None
     except RecordError:
         raise
     except ConflictError as error:

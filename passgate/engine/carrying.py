@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from passgate.engine import tables
 from passgate.engine.authority import ENGINE, Warrant, words
 from passgate.engine.gate import stopped_at
 from passgate.engine.notes import Notebook
+from passgate.engine.opening import refuses
 from passgate.engine.runtime import Runtime
 from passgate.engine.steps import Confirmation, NoUndo, Remedy, Saw, Step, Systems
 from passgate.errors import InputError, PassgateError, RecordError, RefusedError, SupersededError, UnconfirmedError
@@ -347,9 +349,9 @@ class Carrying:
         """Say whether nothing is left to do for a step."""
         return self._entry(planned.index).state in _OVER
 
-    def refuse(self, planned: PlannedStep, why: str) -> None:
+    def refuse(self, planned: PlannedStep, why: str, **more: str) -> None:
         """Record that a step is not begun, and why; the journal keeps the reason for whoever goes on."""
-        data = {"why": why, "next_in": ""}
+        data = {"why": why, "next_in": "", **more}
         self._record(planned, StepState.REFUSED, EventType.STEP_ATTEMPT_FAILED, error=why, data=data)
 
     def step_of(self, planned: PlannedStep) -> Step:
@@ -357,8 +359,16 @@ class Carrying:
         return self.runtime.catalogue.step(planned.kind, planned.fields)
 
     def _systems(self, index: int, *, undoing: bool = False) -> Systems:
+        calendar = partial(refuses, self.runtime)
         warrant = Warrant(
-            self.runtime.store, self.runtime.clock, self.change, index, self.tokens, self.sent, undoing=undoing
+            self.runtime.store,
+            self.runtime.clock,
+            self.change,
+            index,
+            self.tokens,
+            calendar,
+            self.sent,
+            undoing=undoing,
         )
 
         def tell(said: str, facts: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import logging
 from passgate.engine.climbing import climb
 from passgate.engine.desk import Bell
 from passgate.engine.ending import evidence_file, write_evidence
-from passgate.engine.gate import settle
+from passgate.engine.gate import is_ready, reconsider, settle
 from passgate.engine.reviewing import look_after_reviews
 from passgate.engine.runtime import Runtime
 from passgate.errors import PassgateError
@@ -34,11 +34,14 @@ class Clockwork:
     def __init__(self, runtime: Runtime, bell: Bell) -> None:
         self._runtime = runtime
         self._bell = bell
+        self._calendar_is_new = True
 
     async def run(self) -> None:
         """Make rounds until cancelled. A fault in one round never ends the clockwork."""
         while True:
             try:
+                if self._calendar_is_new:
+                    await self.look_with_this_calendar()
                 await self.round()
             except Exception:
                 log.exception("a round of the clockwork failed; the next one follows")
@@ -63,6 +66,12 @@ class Clockwork:
             await self._close(self._runtime.store.change(change_id))
         await look_after_reviews(self._runtime)
 
+    async def look_with_this_calendar(self) -> None:
+        """Look once at all that waits for an opening: the process before this one may have had another calendar."""
+        for change in self._runtime.store.changes((State.SCHEDULED,), limit=10_000):
+            await self._runtime.estate.in_thread(reconsider, self._runtime, change)
+        self._calendar_is_new = False
+
     def _settled(self, change: Change) -> Change:
         """Settle a change, and note when it has to be looked at next if that moved nothing."""
         settled, now = settle(self._runtime, change), self._runtime.clock()
@@ -71,11 +80,10 @@ class Clockwork:
             self._runtime.store.look_again(change.id, next_moment(settled, now))
         return settled
 
-    @staticmethod
-    def _sleeps(change: Change) -> bool:
+    def _sleeps(self, change: Change) -> bool:
         """Say whether a change waits for people or its opening, in a run that is there."""
         waits = change.state in {State.WAITING, State.SCHEDULED} or change.open_gate is not None
-        return waits and change.flow_run is not None
+        return waits and change.flow_run is not None and not is_ready(change, self._runtime.clock())
 
     async def _wake(self, change: Change) -> bool:
         try:

@@ -16,7 +16,8 @@ from passgate.engine.authority import ENGINE, words
 from passgate.engine.beginning import LEASE, begin, hold_up, last_hold_up
 from passgate.engine.carrying import Carrying
 from passgate.engine.ending import end, evidence_file, write_evidence
-from passgate.engine.gate import settle, stopped_at
+from passgate.engine.gate import is_ready, settle, stopped_at
+from passgate.engine.overrun import out_of_time, takes_all_back
 from passgate.engine.runtime import Runtime
 from passgate.engine.second_gate import come_to, has_just_passed, rest_is_as_approved
 from passgate.errors import (
@@ -84,11 +85,11 @@ async def _pass_the_gate(runtime: Runtime, change: Change, run: Run) -> Change:
     """
     for ring in count():
         change = settle(runtime, change)
-        if change.state is State.APPROVED:
+        if is_ready(change, runtime.clock()):
             taken = await begin(runtime, change)
             if taken is not None:
                 return taken
-        elif change.open_gate is None and change.state is not State.WAITING:
+        elif change.open_gate is None and change.state not in {State.WAITING, State.SCHEDULED}:
             return change
         await run.sleep(change, f"{change.open_gate.name}:{ring}" if change.open_gate else f"{ring}")
     return change
@@ -112,7 +113,7 @@ async def _carry_out(runtime: Runtime, change: Change, run: Run) -> Change:
         failed = failed or await _forward(runtime, carrying, run)
         failed = failed or await carrying.give_back()
         if failed is not None:
-            await run.take_back(carrying, whole=change.terms is not None and change.terms.undo_on_failure)
+            await run.take_back(carrying, whole=takes_all_back(runtime, change))
         return await end(runtime, change, failed, tokens)
     finally:
         keeping.cancel()
@@ -140,6 +141,17 @@ async def _looked_anew(runtime: Runtime, change: Change, carrying: Carrying, run
             hold_up(runtime, change, error)
         await run.sleep(change, f"look:{ring}")
         ring += 1
+
+
+async def _before(runtime: Runtime, carrying: Carrying, planned: PlannedStep, run: Run) -> str | None:
+    """Return once a step may be begun; or why the change can't go on: the calendar, or the step's own gate.
+
+    A gate that is open is settled first: it closes with the window.
+    """
+    if runtime.store.change(carrying.change).open_gate is None and (why := out_of_time(carrying, planned)):
+        return why
+    why = await _second_gate(runtime, carrying, planned, run)
+    return why or (out_of_time(carrying, planned) if planned.gate else None)
 
 
 async def _second_gate(runtime: Runtime, carrying: Carrying, planned: PlannedStep, run: Run) -> str | None:
@@ -175,7 +187,7 @@ async def _forward(runtime: Runtime, carrying: Carrying, run: Run) -> str | None
         if carrying.is_over(planned):
             continue
         try:
-            if why := await _second_gate(runtime, carrying, planned, run):
+            if why := await _before(runtime, carrying, planned, run):
                 return why
             await run.step(carrying, planned)
         except (RecordError, SupersededError):

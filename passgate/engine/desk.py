@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from passgate.connect.vsphere.reading import Scope
 from passgate.engine import reviewing
 from passgate.engine.again import ask_again
+from passgate.engine.calendar_desk import Explanation, explain, override
 from passgate.engine.ending import evidence_file
 from passgate.engine.filing import asked, file_change, previewed
-from passgate.engine.gate import settle
+from passgate.engine.gate import is_ready, settle
 from passgate.engine.runtime import Runtime
 from passgate.engine.scheduling import Scheduling
 from passgate.engine.standing import may_stand
@@ -229,6 +230,17 @@ class Desk:
     async def close_review(self, change_id: str, actor: Actor, verdict: ReviewVerdict, reason: str) -> Review:
         """Say of a broken glass whether it was justified; its evidence is written anew with that."""
         return await reviewing.close(self.runtime, change_id, actor, verdict, reason)
+
+    async def explain_calendar(self, about: str, at: str | None, actor: Actor) -> Explanation:
+        """Say whether something may begin at a moment, and why."""
+        return await explain(self.runtime, about, at, actor)
+
+    async def override(self, change_id: str, actor: Actor, freeze: str, reason: str) -> Change:
+        """Let one change of somebody else through a freeze, and wake its run if that lets it begin."""
+        change = override(self.runtime, change_id, actor, freeze, reason)
+        if is_ready(change, self.runtime.clock()):
+            self._in_background(self._bell.ring(change), change)
+        return change
 
     async def change(self, change_id: str) -> Change:
         """Return one change."""

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from passgate.engine.gate import open_gate
+from passgate.engine.opening import in_utc
 from passgate.engine.planning import make_plan, refuse_stops, short
 from passgate.engine.runtime import Runtime
 from passgate.engine.standing import let_stand
@@ -114,7 +115,8 @@ def asked(runtime: Runtime, slug: str, fields: dict[str, Any]) -> tuple[Runbook[
         for name in type(ask).model_fields
         if isinstance(value := getattr(ask, name), UsbSelector) and value.name
     }
-    return runbook, ask.model_copy(update=named)
+    begins = {"not_before": in_utc(runtime, ask.not_before)} if ask.not_before else {}
+    return runbook, ask.model_copy(update={**named, **begins})
 
 
 def _device(runtime: Runtime, selector: UsbSelector) -> UsbSelector:

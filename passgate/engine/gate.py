@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from passgate.engine.authority import ENGINE
+from passgate.engine.opening import opening
 from passgate.engine.runtime import Runtime
 from passgate.errors import ConflictError
 from passgate.model.change import Change, Gate, GateState, State
 from passgate.model.decision import PLAN, Decision, GateTerms, Terms, Verdict
+from passgate.policy.opening import Opening
 from passgate.policy.votes import Outcome, tally_of
 
 FILING_TAKES = timedelta(minutes=1)
@@ -65,9 +67,13 @@ def _settle(runtime: Runtime, change: Change) -> None:
             _count(runtime, change)
         case State.APPLYING if change.open_gate is not None:
             _count_second(runtime, change, change.open_gate)
-        case State.APPROVED if change.execute_by and runtime.clock() >= change.execute_by:
+        case State.APPROVED | State.SCHEDULED if change.execute_by and runtime.clock() >= change.execute_by:
             said = f"approved, but not begun by {change.execute_by:%Y-%m-%d %H:%M} UTC"
             runtime.store.move(change.id, State.EXPIRED, ENGINE, said, runtime.clock(), outcome=said)
+        case State.APPROVED:
+            _schedule(runtime, change, opening(runtime, change, runtime.clock()))
+        case State.SCHEDULED if change.starts_at is None or runtime.clock() >= change.starts_at:
+            _reconsider(runtime, change)
         case _:
             pass
 
@@ -115,11 +121,46 @@ def _with_reasons(why: str, decisions: Iterable[Decision], gate: str) -> str:
 
 
 def _approve(runtime: Runtime, change: Change, why: str) -> Change:
-    """Move on what is approved. One that rests on standing approvals is to be begun before these end."""
+    """Note that it is approved, and let it wait for an opening where there is none now.
+
+    The second clock runs from the first opening that the approval could use on: it never ends before that. One that
+    rests on standing approvals is to be begun before these end.
+    """
     now = runtime.clock()
     within = change.terms.execute_within if change.terms else None
+    found = opening(runtime, change, now)
     stands = [
         one.standing_until for one in runtime.store.decisions(change.id) if one.standing_from and one.standing_until
     ]
-    execute_by = min([*stands, *((now + within,) if within else ())], default=None)
-    return runtime.store.move(change.id, State.APPROVED, ENGINE, why, now, execute_by=execute_by)
+    by = min([*stands, *(((found.next or now) + within,) if within else ())], default=None)
+    return _schedule(runtime, runtime.store.move(change.id, State.APPROVED, ENGINE, why, now, execute_by=by), found)
+
+
+def _schedule(runtime: Runtime, change: Change, found: Opening) -> Change:
+    """Let an approved change wait for its opening, unless it may begin."""
+    if found.may_begin:
+        return change
+    why = "; ".join(found.reasons)
+    return runtime.store.move(change.id, State.SCHEDULED, ENGINE, why, runtime.clock(), starts_at=found.next)
+
+
+def reconsider(runtime: Runtime, change: Change) -> Change:
+    """Look anew when a scheduled change may begin, as after a freeze was overridden, or with another calendar."""
+    with suppress(ConflictError):
+        if change.state is State.SCHEDULED:
+            _reconsider(runtime, change)
+    return runtime.store.change(change.id)
+
+
+def _reconsider(runtime: Runtime, change: Change) -> None:
+    now = runtime.clock()
+    found = opening(runtime, change, now)
+    is_due = change.starts_at is not None and now >= change.starts_at
+    if found.next != change.starts_at and not (found.may_begin and is_due):
+        runtime.store.reschedule(change.id, found.next, "; ".join(found.reasons), now)
+
+
+def is_ready(change: Change, at: datetime) -> bool:
+    """Say whether a change waits for nothing but its run."""
+    due = change.state is State.SCHEDULED and change.starts_at is not None and at >= change.starts_at
+    return change.state is State.APPROVED or due

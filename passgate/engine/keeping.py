@@ -33,7 +33,8 @@ class Keeping:
 
     def status(self) -> dict[str, object]:
         """Return how the engine stands, as `passgate status` and `doctor` show it."""
-        open_now = self.desk.runtime.store.changes((State.WAITING, State.APPROVED, State.APPLYING), limit=10_000)
+        states = (State.WAITING, State.APPROVED, State.SCHEDULED, State.APPLYING)
+        open_now = self.desk.runtime.store.changes(states, limit=10_000)
         return {
             "runs_in_hand": len(self.worker.in_hand),
             "changes_open": Counter(one.state.value for one in open_now),

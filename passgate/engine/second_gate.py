@@ -11,6 +11,7 @@ from passgate.engine.authority import ENGINE, words
 from passgate.engine.beginning import LEASE
 from passgate.engine.carrying import Attempt, Carrying
 from passgate.engine.gate import needs
+from passgate.engine.opening import opening
 from passgate.engine.planning import rest_differs
 from passgate.errors import ConfigError, PassgateError, RecordError, WorldError
 from passgate.model.change import Change, Gate, GateState, StepState
@@ -35,11 +36,14 @@ async def come_to(carrying: Carrying, planned: PlannedStep) -> Gate | None:
     if gate is not None:
         return gate
     now = carrying.runtime.clock()
+    by = now + asked.approve_within
+    found = opening(carrying.runtime, change, now)
     opened = Gate(
         name=planned.gate,
         step=planned.index,
         opened_at=now,
-        approve_by=now + asked.approve_within,
+        # Nobody's word may come so late that the step falls outside of the window that the change was begun in.
+        approve_by=min(by, found.until) if found.open and found.until else by,
         why=needs(asked),
     )
     return store.open_gate(change.id, opened, ENGINE, keep=LEASE, tokens=carrying.tokens).gate(planned.gate)

@@ -10,7 +10,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -70,6 +70,12 @@ class Ask(BaseModel):
         default="normal",
         title="Urgency",
         description="normal; emergency: policy may ask others, faster; break-glass: begin now, be reviewed afterwards",
+    )
+
+    not_before: datetime | None = Field(
+        default=None,
+        title="Not before",
+        description="Earliest start, such as 2026-12-01T22:00; without an offset in the site's time zone",
     )
 
     def vms(self) -> tuple[str, ...]:
@@ -191,6 +197,9 @@ class Step(ABC):
     `attempts` bounds the tries of `apply`, on errors that are safe to repeat. `patience` is how long `confirm` may say
     no or unknown before the attempt counts as failed, looked at every `look_every`.
 
+    `takes` is how long the step is expected to take, look included, where nothing is known of earlier times; the sum of
+    a plan is held against what is left of a change's window. `expected` says it of a step whose fields tell it.
+
     `gate` names a second gate right before the step, `host-reboot` or `guest-reboot`: where policy has terms for it,
     the run waits there for decisions of their own; where it has none, the plan's approval covers the step.
 
@@ -203,6 +212,7 @@ class Step(ABC):
     attempts: ClassVar[int] = 4
     patience: ClassVar[timedelta] = timedelta(seconds=60)
     look_every: ClassVar[timedelta] = timedelta(seconds=2)
+    takes: ClassVar[timedelta] = timedelta(seconds=15)
     mutates: ClassVar[bool] = True
     in_guest: ClassVar[bool] = False
     """Whether `confirm` looks into the guest itself: what it sees is the guest's proof, and told as such."""
@@ -237,6 +247,10 @@ class Step(ABC):
     @abstractmethod
     def undo(self) -> Step | NoUndo:
         """Name the step that takes this one back, or say why there is none."""
+
+    def expected(self) -> timedelta:
+        """Return how long this very step is expected to take."""
+        return self.takes
 
     def fields(self) -> dict[str, Any]:
         """Return the step's fields as JSON; readings are reduced to the identities that the fields declare."""

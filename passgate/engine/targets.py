@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -33,7 +33,14 @@ async def targets_of(runtime: Runtime, plan: Plan, ask: Ask, site: Inventory) ->
     """
     named = {*ask.vms(), *ask.hosts()}
     touched = {resource.partition(":")[2].partition("/")[0] for resource in plan.resources}
-    vms = [vm for vm in site.vms if {vm.name, vm.uuid} & named or vm.ref in touched]
+    return await targets_named(runtime, site, named, touched)
+
+
+async def targets_named(
+    runtime: Runtime, site: Inventory, named: Collection[str], touched: Collection[str] = ()
+) -> tuple[Target, ...]:
+    """Return the VMs and hosts of these names, and those of these ids, with all that rules may select them by."""
+    vms = [vm for vm in site.vms if {vm.name, vm.uuid} & set(named) or vm.ref in touched]
     hosts = [host for host in site.hosts if host.name in named or host.ref in touched]
     config, tags = runtime.config, dict[str, tuple[str, ...]]()
     entries = (*config.policy.rules, *config.calendar.windows, *config.calendar.freezes)

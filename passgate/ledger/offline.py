@@ -81,6 +81,8 @@ class Evidence:
     """Each second gate that was come to: its name, how it was settled, who approved and who denied there."""
     overrides: tuple[str, ...]
     """Codes of the warnings that those who approved the plan overrode."""
+    freezes: tuple[tuple[str, str], ...]
+    """Each freeze that it was let through, and by whom."""
     end: str
     ended_at: str
     events: int
@@ -125,6 +127,7 @@ class Evidence:
         for name, state, approved, denied in self.gates:
             by = ", ".join([*(f"{one} (approved)" for one in approved), *(f"{one} (denied)" for one in denied)])
             said.append(f"The gate {name} was {state}, decided on by {by or 'nobody'}. ")
+        said += (f"{person} let it through the freeze {freeze}. " for freeze, person in self.freezes)
         return "".join(said)
 
     @property
@@ -425,12 +428,15 @@ class _Told:
     terms: dict[str, Any] = field(default_factory=dict)
     approve_by: str = ""
     execute_by: str = ""
+    starts_at: str = ""
     votes: _Votes = field(default_factory=_Votes)
     steps: dict[str, str] = field(default_factory=dict)
     """The second gate before each step, by the step's index, where policy has terms for it."""
     gates: dict[str, _Gate] = field(default_factory=dict)
     review: _Review | None = None
     was_begun: bool = False
+    freezes: dict[str, str] = field(default_factory=dict)
+    """Who let it through each freeze."""
     last: str = "0"
     last_vote: str = ""
     """When the last approval that stands was given."""
@@ -494,6 +500,8 @@ class Story:
             "review.opened": self._open_review,
             "review.overdue": self._overdue,
             "review.closed": self._close_review,
+            "change.rescheduled": self._reschedule,
+            "freeze.overridden": self._override,
             **dict.fromkeys(STEP_EVENTS, self._step),
         }.get(kind)
         return takes_in(event, told) if takes_in else None
@@ -669,6 +677,7 @@ class Story:
         if data["from"] != told.state or data["to"] not in NEXT.get(told.state, ()):
             return f"it says {data['from']} became {data['to']}, but the change was {told.state}"
         told.state = data["to"]
+        told.starts_at = told.starts_at if told.state == "applying" else data.get("starts_at") or ""
         told.was_begun = told.was_begun or told.state == "applying"
         if told.state == "approved":
             if terms.get("break_glass") and told.review is None:
@@ -680,8 +689,31 @@ class Story:
                     return f"it was approved with {len(told.votes.of('approve'))} of {needed} approvals"
                 if told.votes.deny(terms):
                     return "it was approved although it was denied"
-        if told.state == "applying" and told.execute_by and event["at"] > told.execute_by:
-            return f"it was begun after its approval had run out ({told.execute_by})"
+        return _begun_at_a_wrong_time(event, told) if told.state == "applying" else None
+
+    @staticmethod
+    def _reschedule(event: dict[str, Any], told: _Told) -> str | None:
+        if told.state != "scheduled":
+            return f"it got another opening while it was {told.state}"
+        told.starts_at = event["data"].get("starts_at") or ""
+        return None
+
+    @staticmethod
+    def _override(event: dict[str, Any], told: _Told) -> str | None:
+        data, person = event["data"], event["actor"]["person"]
+        freeze = data["freeze"]
+        wrongs = (
+            (person == told.requester, "for a change of their own"),
+            (person in told.terms.get("excluded", ()), "although excluded from the change"),
+            (data["digest"] != told.digest, "for another plan than the one of this change"),
+            (not data["reason"], "without a reason"),
+            (freeze in told.freezes, "which was overridden before"),
+            (told.state in ENDS, f"when the change was {told.state}"),
+        )
+        for is_wrong, what in wrongs:
+            if is_wrong:
+                return f"{person} overrode the freeze {freeze} {what}"
+        told.freezes[freeze] = person
         return None
 
     def _step(self, event: dict[str, Any], told: _Told) -> str | None:
@@ -712,6 +744,14 @@ class Story:
 def _is_open(review: _Review, person: str) -> bool:
     """Say whether that person has still to answer for it."""
     return review.by == person and not review.verdict
+
+
+def _begun_at_a_wrong_time(event: dict[str, Any], told: _Told) -> str | None:
+    if event["data"]["from"] == "scheduled" and not "" < told.starts_at <= event["at"]:
+        return f"it was begun before its opening ({told.starts_at or 'none was in sight'})"
+    if told.execute_by and event["at"] > told.execute_by:
+        return f"it was begun after its approval had run out ({told.execute_by})"
+    return None
 
 
 def _retracted(person: str, state: str, votes: _Votes, *, is_plan: bool) -> str | None:
@@ -888,6 +928,7 @@ def check(path: Path, key: str) -> Evidence:
         review=told.review.words if told.review else "",
         gates=tuple((name, gate.state, *_by_verdict(gate.votes)) for name, gate in told.gates.items()),
         overrides=tuple(warnings) if approved else (),
+        freezes=tuple(told.freezes.items()),
         end=told.state,
         ended_at=ended,
         events=len(events),

@@ -113,11 +113,21 @@ class Gate(Frozen):
     why: str = ""
 
 
+class Override(Frozen):
+    """Hold that somebody let one change through a freeze, and why."""
+
+    freeze: str
+    person: str
+    door: str
+    reason: str
+    at: datetime
+
+
 class Change(Frozen):
     """Hold one request to run a runbook. `ask` is the runbook's own model as JSON; times are UTC.
 
     `schedule` names the one that it was filed for, if it was, `replaces` a change that came to nothing and is asked for
-    again by this one.
+    again by this one. `starts_at` is the opening that a scheduled change waits for; None while there is none in sight.
     """
 
     id: str = Field(pattern=r"^CHG-\d{4,}$")
@@ -139,6 +149,8 @@ class Change(Frozen):
     gates: tuple[Gate, ...] = ()
     schedule: str | None = None
     replaces: str | None = None
+    starts_at: datetime | None = None
+    overrides: tuple[Override, ...] = ()
 
     @property
     def open_gate(self) -> Gate | None:
@@ -196,6 +208,8 @@ class EventType(StrEnum):
     REVIEW_OPENED = "review.opened"
     REVIEW_OVERDUE = "review.overdue"
     REVIEW_CLOSED = "review.closed"
+    RESCHEDULED = "change.rescheduled"
+    OVERRIDDEN = "freeze.overridden"
     REFUSED = "authority.refused"
     RESTORE_POINT = "restore.saved"
     STEP_INTENT = "step.intent"

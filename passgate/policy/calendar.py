@@ -10,54 +10,19 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from passgate.model.frozen import Frozen
+from passgate.policy.calendar_words import HORIZON, reasons
 from passgate.policy.facts import Facts, selects
 from passgate.policy.occurrences import FIRST, LAST, Span, merged, spans, without
+from passgate.policy.opening import Holding, Opening
 from passgate.settings.calendar import Calendar, Entry, Freeze, Overrun, Window
 
-HORIZONS = (timedelta(days=9), timedelta(days=63), timedelta(days=800))
+HORIZONS = (timedelta(days=9), timedelta(days=63), HORIZON)
 """How far it is looked ahead, in turn until the answer is found; the last reaches over two of every year's days."""
 BACK = timedelta(days=9)
 """How far it is looked back for when something that holds now began, where one stretch follows another."""
 LONGEST_RUN = timedelta(days=63)
 """How far it is looked back for the window in which a run began."""
 STRICTNESS: tuple[Overrun, ...] = ("finish-run", "finish-step", "take-back")
-
-
-class Holding(Frozen):
-    """Hold an entry of the calendar that is about a change, and when it holds, held last or will hold next."""
-
-    name: str
-    kind: str
-    text: str = ""
-    what: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    override: tuple[str, ...] = ()
-
-
-class Opening(Frozen):
-    """Hold whether a change may begin at a moment, and what that follows from.
-
-    `since` and `until` bound how it stands at that moment (None: further than it is looked), whether a run fits or not;
-    `next` is the next moment at which it may begin, `at` itself if it may now. `reasons` say all of it in words.
-    """
-
-    at: datetime
-    open: bool
-    fits: bool
-    since: datetime | None = None
-    until: datetime | None = None
-    next: datetime | None = None
-    windows: tuple[Holding, ...] = ()
-    freezes: tuple[Holding, ...] = ()
-    overridden: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def may_begin(self) -> bool:
-        """Say whether a change may be begun now: it is open, and there is time enough."""
-        return self.open and self.fits
 
 
 def look(
@@ -100,7 +65,7 @@ def look(
         overridden=tuple(one.name for one in freezes if one.name in overridden),
     )
     zone = ZoneInfo(calendar.zone)
-    return opening.model_copy(update={"reasons": tuple(_reasons(opening, takes, not_before, zone))})
+    return opening.model_copy(update={"reasons": tuple(reasons(opening, takes, not_before, zone))})
 
 
 def overrun(calendar: Calendar, facts: Facts, at: datetime, overridden: Collection[str] = ()) -> Overrun:
@@ -173,53 +138,3 @@ def _holding(entry: Entry, calendar: Calendar, at: datetime) -> Holding:
         until=one.end if one else None,
         override=entry.override if isinstance(entry, Freeze) else (),
     )
-
-
-def _reasons(opening: Opening, takes: timedelta, not_before: datetime | None, zone: ZoneInfo) -> Iterator[str]:
-    at = opening.at
-    if not_before is not None and at < not_before:
-        yield f"it was asked not to begin before {clock(not_before, zone)}"
-    holding = [one for one in opening.freezes if _now(one, at)]
-    yield from (f"{_named(one)} holds until {clock(one.until, zone)}" for one in holding)
-    yield from (f"freeze {name!r} was overridden for it" for name in opening.overridden)
-    in_window = [one for one in opening.windows if _now(one, at)]
-    yield from (f"{_named(one)} is open until {clock(one.until, zone)}" for one in in_window)
-    if opening.windows and not in_window:
-        each = (f"{_named(one)} {_next(one, zone)}" for one in opening.windows)
-        yield f"none of its windows is open: {'; '.join(each)}"
-    if not opening.windows:
-        yield "no window is about it, so it may run at any time" + (" that no freeze takes" if opening.freezes else "")
-    if opening.open and not opening.fits and opening.until is not None:
-        left = opening.until - at
-        yield f"it takes about {length(takes)}, and only {length(left)} are left until {clock(opening.until, zone)}"
-    if opening.next is None:
-        yield f"in the next {HORIZONS[-1].days} days there is no opening of {length(takes)} or more for it"
-
-
-def _now(one: Holding, at: datetime) -> bool:
-    return one.since is not None and one.until is not None and one.since <= at < one.until
-
-
-def _named(one: Holding) -> str:
-    said = "; ".join(filter(None, (one.what, one.text)))
-    return f"{one.kind} {one.name!r}" + (f" ({said})" if said else "")
-
-
-def _next(one: Holding, zone: ZoneInfo) -> str:
-    return f"opens at {clock(one.since, zone)}" if one.since else "does not open any more"
-
-
-def clock(moment: datetime | None, zone: ZoneInfo) -> str:
-    """Return a moment as people of that zone read it, such as `Mon 2026-12-28 22:00 CET`."""
-    if moment is None:
-        return "for ever"
-    return f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M %Z}"
-
-
-def length(span: timedelta) -> str:
-    """Return a length of time in words, such as `1 h 5 min`, in whole minutes, or in seconds below one."""
-    if span < timedelta(minutes=1):
-        return f"{round(span.total_seconds())} s"
-    minutes = round(span / timedelta(minutes=1))
-    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)

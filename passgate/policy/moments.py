@@ -24,8 +24,10 @@ def _end_of_clock(change: Change) -> datetime | None:
             return change.created_at
         case State.WAITING:
             return change.approve_by
-        case State.APPROVED | State.SCHEDULED:
+        case State.APPROVED:
             return change.execute_by
+        case State.SCHEDULED:
+            return min((one for one in (change.starts_at, change.execute_by) if one), default=None)
         case State.APPLYING:
             return change.open_gate.approve_by if change.open_gate else None
         case _:

@@ -11,10 +11,22 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from passgate.errors import ConflictError, UnknownNameError
 from passgate.ledger.canonical import time_text
-from passgate.model.change import BEFORE_APPLY, ENDS, TRANSITIONS, Actor, Change, Door, Event, EventType, Gate, State
+from passgate.model.change import (
+    BEFORE_APPLY,
+    ENDS,
+    TRANSITIONS,
+    Actor,
+    Change,
+    Door,
+    Event,
+    EventType,
+    Gate,
+    Override,
+    State,
+)
 from passgate.model.decision import Terms
 from passgate.model.plan import Plan, PlannedStep
-from passgate.store import gates, journal, reviews
+from passgate.store import gates, journal, reviews, scheduling
 from passgate.store.tables import changes
 from passgate.store.writing import PASSGATE, Write
 
@@ -31,7 +43,8 @@ def one(connection: Connection, change_id: str) -> Change:
             hint=f"The newest is {newest}; `passgate list` shows them." if newest else "No change was requested yet.",
             subject=change_id,
         )
-    return _change(row, gates.of_changes(connection, [change_id]).get(change_id, ()))
+    come_to = gates.of_changes(connection, [change_id]).get(change_id, ())
+    return _change(row, come_to, scheduling.overrides_of(connection, [change_id]).get(change_id, ()))
 
 
 def of_flow_run(connection: Connection, flow_run: str) -> Change | None:
@@ -45,8 +58,10 @@ def newest(connection: Connection, states: Sequence[State], limit: int) -> tuple
     query = select(changes).order_by(changes.c.number.desc()).limit(limit)
     if states:
         query = query.where(changes.c.state.in_([state.value for state in states]))
-    come_to = gates.of_changes(connection, query.with_only_columns(changes.c.id))
-    return tuple(_change(row, come_to.get(row.id, ())) for row in connection.execute(query))
+    wanted = query.with_only_columns(changes.c.id)
+    come_to, let_through = gates.of_changes(connection, wanted), scheduling.overrides_of(connection, wanted)
+    rows = connection.execute(query)
+    return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
 
 
 def file(
@@ -129,6 +144,7 @@ def move(
     why: str,
     at: datetime,
     execute_by: datetime | None = None,
+    starts_at: datetime | None = None,
     outcome: str | None = None,
 ) -> Change:
     """Move a change to a state that may follow its own; ConflictError where none may."""
@@ -142,7 +158,9 @@ def move(
     values: dict[str, Any] = {"execute_by": execute_by} if execute_by else {}
     values |= {"outcome": outcome} if outcome is not None else {}
     values |= {"ended_at": at} if to.is_end else {}
+    values |= {"starts_at": starts_at} if to in {State.SCHEDULED, State.WAITING} else {}
     said: dict[str, Any] = {"execute_by": time_text(execute_by)} if execute_by else {}
+    said |= {"starts_at": time_text(starts_at)} if starts_at else {}
     said |= {"outcome": outcome} if outcome else {}
     write.connection.execute(update(changes).where(changes.c.id == change.id).values(state=to.value, **values))
     data = {"from": change.state.value, "to": to.value, "why": why, **said}
@@ -163,7 +181,7 @@ def begin(
     at: datetime,
 ) -> Change:
     """Begin an approved change: its journal, what is known from before (`events`) and `applying`."""
-    if change.state is not State.APPROVED:
+    if change.state not in {State.APPROVED, State.SCHEDULED}:
         raise ConflictError(
             f"{change.id} is {change.state}, not {State.APPROVED}, and can't be begun. It stayed as it was.",
             hint=f"`passgate show {change.id}` says how it came to that.",
@@ -181,7 +199,7 @@ def begin(
     return move(write, change, State.APPLYING, actor, why=why, at=at)
 
 
-def _change(row: Row[Any], come_to: tuple[Gate, ...]) -> Change:
+def _change(row: Row[Any], come_to: tuple[Gate, ...], let_through: tuple[Override, ...]) -> Change:
     return Change(
         id=row.id,
         runbook=row.runbook,
@@ -202,6 +220,8 @@ def _change(row: Row[Any], come_to: tuple[Gate, ...]) -> Change:
         gates=come_to,
         schedule=row.schedule,
         replaces=row.replaces,
+        starts_at=row.starts_at,
+        overrides=let_through,
     )
 
 

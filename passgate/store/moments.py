@@ -19,6 +19,7 @@ _MOVING = AT_ONCE | {
     EventType.REQUESTED,
     EventType.PLANNED,
     EventType.STATE,
+    EventType.RESCHEDULED,
     EventType.GATE_OPENED,
     EventType.GATE_SETTLED,
 }

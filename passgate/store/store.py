@@ -28,6 +28,7 @@ from passgate.model.change import (
     EventType,
     Gate,
     JournalEntry,
+    Override,
     RecordedEvent,
     State,
     StepState,
@@ -44,6 +45,7 @@ from passgate.store import (
     reading,
     record,
     remembered,
+    scheduling,
     seen,
     tokens,
 )
@@ -150,6 +152,7 @@ class Store:
         at: datetime,
         *,
         execute_by: datetime | None = None,
+        starts_at: datetime | None = None,
         outcome: str | None = None,
         tokens: Mapping[str, int] | None = None,
     ) -> Change:
@@ -162,7 +165,9 @@ class Store:
         with self._writing() as write:
             change = changes.one(write.connection, change_id)
             leases.require_current(write, change_id, tokens)
-            return changes.move(write, change, to, actor, why=why, at=at, execute_by=execute_by, outcome=outcome)
+            return changes.move(
+                write, change, to, actor, why=why, at=at, execute_by=execute_by, starts_at=starts_at, outcome=outcome
+            )
 
     def begin(  # noqa: PLR0917 - the facade that the engine was written against
         self,
@@ -203,6 +208,24 @@ class Store:
         """Note that nothing is left to do for a change that has ended."""
         with self._writing() as write:
             moments.close(write, change_id, at)
+
+    # The calendar
+
+    def reschedule(self, change_id: str, starts_at: datetime | None, why: str, at: datetime) -> None:
+        """Let a scheduled change wait for another opening."""
+        with self._writing() as write:
+            scheduling.reschedule(write, changes.one(write.connection, change_id), starts_at, why, at)
+
+    def override(self, change_id: str, given: Override, actor: Actor) -> bool:
+        """Record that a change was let through a freeze; False when that person did so before."""
+        refuse_secrets(reason=given.reason)
+        with self._writing() as write:
+            return scheduling.override(write, changes.one(write.connection, change_id), given, actor)
+
+    def lengths(self, kinds: Collection[str]) -> dict[str, tuple[timedelta, ...]]:
+        """Return how long steps of these kinds took that were done, the newest of each kind first."""
+        with self._database.reading() as connection:
+            return scheduling.lengths(connection, kinds)
 
     # Decisions
 

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration; a database that says so needs none."""
 
 
@@ -72,6 +72,7 @@ changes = Table(
     Column("due_at", Utc, index=True),
     # When nothing was left to do for it after its end: its evidence is written, its run has ended.
     Column("closed_at", Utc, index=True),
+    Column("starts_at", Utc),
 )
 
 # The foreign keys say what belongs to what; none cascades, so that nothing of a record goes when something else does.
@@ -88,6 +89,7 @@ journal = Table(
     Column("error", Words, nullable=False),
     Column("started_at", Utc),
     Column("ended_at", Utc),
+    Index("ix_journal_kind_ended_at", "kind", "ended_at"),
 )
 
 decisions = Table(
@@ -171,6 +173,18 @@ rungs = Table(
     Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
     Column("gate", String(64), primary_key=True),
     Column("rung", String(64), primary_key=True),
+    Column("at", Utc, nullable=False),
+)
+
+# Freezes that somebody let one change through.
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("change", String(32), ForeignKey(changes.c.id), primary_key=True),
+    Column("freeze", String(64), primary_key=True),
+    Column("person", String(64), nullable=False),
+    Column("door", String(16), nullable=False),
+    Column("reason", Words, nullable=False),
     Column("at", Utc, nullable=False),
 )
 

@@ -82,7 +82,7 @@ def begin(store: Store, *, decided_by: Actor | None = BOB, gate: str = "") -> Of
     store.move(change, State.APPLYING, ALICE, "begun", NOON)
     event = Event(type=EventType.STEP_INTENT, change=change, actor=ALICE, at=NOON, data={"step": "0"})
     store.step(change, 0, StepState.INTENT, event, attempt=True)
-    made = Office(store, change, Warrant(store, lambda: made.now, change, 0, tokens))
+    made = Office(store, change, Warrant(store, lambda: made.now, change, 0, tokens, lambda *_: None))
     return made
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from passgate.model.plan import Risk
 from passgate.model.target import Target
-from passgate.policy.calendar import Opening, look, overrun
+from passgate.policy.calendar import look, overrun
 from passgate.policy.facts import Facts
 from passgate.policy.occurrences import Span, merged, moment, spans, without
+from passgate.policy.opening import Opening
 from passgate.settings.calendar import Calendar, Freeze, Window
 
 ZONES = ("Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kolkata", "UTC")

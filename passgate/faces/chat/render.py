@@ -314,6 +314,9 @@ def _small_print(change: Change) -> str:
         parts.append(f"plan {change.digest[:19]}")
     if change.approve_by and change.state in {State.PLANNED, State.WAITING}:
         parts.append(f"approve by {moment(change.approve_by)}")
+    if change.starts_at and change.state is State.SCHEDULED:
+        parts.append(f"starts at {moment(change.starts_at)}")
+    parts += [f"freeze {safe(one.freeze, 64)} overridden by {safe(one.person, 64)}" for one in change.overrides]
     if change.execute_by and change.state in {State.APPROVED, State.SCHEDULED}:
         parts.append(f"approval good until {moment(change.execute_by)}")
     return " · ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from passgate.faces.chat import hurry
 from passgate.faces.chat.directory import Directory
@@ -116,7 +117,23 @@ def _moved(it: Told) -> str:
         by = f" by {who(it.people, it.event.actor)}" if it.event.actor.person != "passgate" else ""
         requester = it.people.mention(change.requester.person)
         return f"{SYMBOLS[to]} {requester} *{change.id}: {WORDS[to]}*{by}. {why}\n{known}".strip()
-    return f"{SYMBOLS[to]} *{WORDS[to]}*{f': {why}' if why else ''}"
+    return f"{SYMBOLS[to]} *{WORDS[to]}*{_opens(it)}{f': {why}' if why else ''}"
+
+
+def _rescheduled(it: Told) -> str:
+    return f"🗓️ It waits for another opening{_opens(it) or ', and none is in sight'}. {_reason(it)}"
+
+
+def _opens(it: Told) -> str:
+    at = it.event.data.get("starts_at")
+    return f" at {moment(datetime.fromisoformat(str(at)))}" if at else ""
+
+
+def _overridden(it: Told) -> str:
+    """Tell of an override aloud: who asked is called by name."""
+    freeze, reason = (safe(it.event.data.get(name) or "", 500) for name in ("freeze", "reason"))
+    by, requester = who(it.people, it.event.actor), it.people.mention(it.view.change.requester.person)
+    return f"🚨 *The freeze {freeze} was overridden* for this change by {by}: {reason}. {requester}"
 
 
 def _step_begins(it: Told) -> str:
@@ -216,6 +233,8 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
     EventType.PLANNED: _planned,
     EventType.DECISION: _decided,
     EventType.STATE: _moved,
+    EventType.RESCHEDULED: _rescheduled,
+    EventType.OVERRIDDEN: _overridden,
     EventType.GATE_SETTLED: _gate_settled,
     EventType.REMINDED: lambda it: hurry.reminded(it.people, it.event, it.view),
     EventType.ESCALATED: lambda it: hurry.escalated(it.people, it.event, it.view),

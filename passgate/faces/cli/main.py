@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from passgate import __version__
 from passgate.errors import InputError, PassgateError
-from passgate.faces.cli import census, changes, doctor, policy, processes, records, reviews, schedules
+from passgate.faces.cli import calendar, census, changes, doctor, policy, processes, records, reviews, schedules
 from passgate.faces.cli.demo import demo
 from passgate.faces.cli.terminal import Answer, show, show_error
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "retract": changes.retract,
     "withdraw": changes.withdraw,
     "again": changes.again,
+    "override": calendar.override,
     "list": changes.list_changes,
     "show": changes.show,
     "watch": changes.watch,
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Command] = {
 }
 GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
     "runbook": ("Look at the runbooks of this site.", {"list": changes.runbook_list, "show": changes.runbook_show}),
+    "calendar": ("Ask when changes may be applied.", {"explain": calendar.explain}),
     "usb": ("Look at the USB devices of the hosts.", {"list": changes.usb_list}),
     "schedule": (
         "Ask for a change again and again.",

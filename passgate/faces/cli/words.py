@@ -68,9 +68,7 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
     """Yield all that there is to say of a change."""
     plan = change.get("plan")
     yield f"{change['id']}  {plan['title'] if plan else change['runbook']}"
-    gate = open_gate(change)
-    what_now = f"It {_at_gate(gate)}." if gate else AFTERWARDS.get(change["state"], "")
-    yield f"  State: {change['state']}. {what_now}".rstrip()
+    yield f"  State: {change['state']}. {_what_now(change)}".rstrip()
     if change.get("outcome"):
         yield f"  Outcome: {change['outcome']}"
     ticket = f", ticket {change['ticket']}" if change.get("ticket") else ""
@@ -82,6 +80,7 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
         yield f"  Filed for the schedule {change['schedule']}: passgate schedule show {change['schedule']}"
     if plan:
         yield from plan_lines(plan, change.get("digest") or "", change.get("terms"), change.get("approve_by"))
+    yield from (f"Freeze {one['freeze']}: {_let_through(one)}" for one in change.get("overrides") or ())
     if decisions:
         yield "Decisions:"
         yield from (f"  {_decision(one)}{_overridden(one, plan)}" for one in decisions)
@@ -195,6 +194,19 @@ def _gates(plan: Json, terms: Json) -> Iterator[str]:
         yield f"Again before step {step['index'] + 1}, at the gate {name}: {approvals_words(asked)}{others}"
 
 
+def _what_now(change: Json) -> str:
+    if gate := open_gate(change):
+        return f"It {_at_gate(gate)}."
+    if change["state"] != "scheduled":
+        return AFTERWARDS.get(change["state"], "")
+    starts = change.get("starts_at")
+    return f"It waits for its opening, {moment(starts)}." if starts else "No opening for it is in sight."
+
+
+def _let_through(one: Json) -> str:
+    return f"overridden by {one['person']} ({one['door']}) at {moment(one['at'])}: {one['reason']}"
+
+
 def _at_gate(gate: Json) -> str:
     return f"waits at the gate {gate['name']}, before step {gate['step'] + 1}: {gate['why']}, until " + moment(
         gate["approve_by"]
@@ -212,7 +224,9 @@ def _overridden(decision: Json, plan: Json | None) -> str:
 EVENTS = {
     "change.requested": "requested by {person}: {runbook}",
     "change.planned": "planned",
-    "change.state": "{to}{about}",
+    "change.state": "{to}{opens}{about}",
+    "change.rescheduled": "waits for its opening{opens}{about}",
+    "freeze.overridden": "let through the freeze {freeze} by {person}{about}",
     "authority.refused": "held back: a call without authority was refused{about}",
     "restore.saved": "saved how {vm}{host} was before",
     "gate.opened": "waits at the gate {gate}: {why}, until {until}",
@@ -245,7 +259,7 @@ def event_line(event: Json) -> str | None:
         return f"{when}  {_decision({**event['actor'], 'reason': '', **data})}"
     if kind not in EVENTS:
         return None
-    said = data.get("saw") or data.get("why") or data.get("outcome") or ""
+    said = data.get("saw") or data.get("why") or data.get("outcome") or data.get("reason") or ""
     said = data["reason"] if kind == "review.closed" else said
     told = {
         "about": f": {said}" if said else "",
@@ -256,6 +270,7 @@ def event_line(event: Json) -> str | None:
         "who": ", ".join(data.get("reviewers") or data.get("people") or ()),
         "go_on": "go on" if data.get("state") == "applying" else "begin",
         "until": moment(data.get("approve_by")),
+        "opens": f" at {moment(data['starts_at'])}" if data.get("starts_at") else "",
     }
     return f"{when}  {EVENTS[kind].format_map(_Told({**data, **told}))}"
 

@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from passgate import __version__
+from passgate.engine.calendar_desk import ABOUT
 from passgate.engine.desk import Desk, Progress
 from passgate.engine.steps import Runbook
 from passgate.errors import (
@@ -92,6 +93,13 @@ class RetractBody(Frozen):
     gate: str = Field(default=PLAN, max_length=64)
 
 
+class OverrideBody(Frozen):
+    """Name a freeze, and say why one change goes through it all the same."""
+
+    freeze: str = Field(min_length=1, max_length=64)
+    reason: str = Field(default="", max_length=500)
+
+
 class WithdrawBody(Frozen):
     """Say why a change is taken back."""
 
@@ -115,6 +123,8 @@ def make_app(desk: Desk, people: People) -> Starlette:
         Route("/v1/changes/{id}/retract", guarded(api.retract), methods=["POST"]),
         Route("/v1/changes/{id}/again", guarded(api.again), methods=["POST"]),
         Route("/v1/changes/{id}/withdraw", guarded(api.withdraw), methods=["POST"]),
+        Route("/v1/changes/{id}/overrides", guarded(api.override), methods=["POST"]),
+        Route("/v1/calendar", guarded(api.calendar)),
         Route("/v1/changes/{id}/events", guarded(api.events)),
         Route("/v1/changes/{id}/evidence", guarded(api.evidence)),
         Route("/v1/reviews", guarded(reviews.reviews)),
@@ -263,6 +273,30 @@ class Api:
         body = await body_of(request, WithdrawBody)
         change = await self._desk.withdraw(request.path_params["id"], actor, body.reason)
         return JSONResponse(change.model_dump(mode="json"))
+
+    async def override(self, request: Request) -> Response:
+        """Let a change of somebody else through a freeze."""
+        actor = await self.actor(request)
+        body = await body_of(request, OverrideBody)
+        change = await self._desk.override(request.path_params["id"], actor, body.freeze, body.reason)
+        return JSONResponse(change.model_dump(mode="json"))
+
+    async def calendar(self, request: Request) -> Response:
+        """Say whether something (`for`) may begin at a moment (`at`, without it now), and why."""
+        actor = await self.actor(request)
+        about = request.query_params.get("for")
+        if not about:
+            raise InputError("It is not said for what.", hint=ABOUT, subject="for")
+        told = await self._desk.explain_calendar(about, request.query_params.get("at"), actor)
+        return JSONResponse(
+            {
+                "for": told.about,
+                "zone": told.zone,
+                "takes_seconds": None if told.takes is None else round(told.takes.total_seconds()),
+                "lines": told.lines,
+                **told.opening.model_dump(mode="json"),
+            }
+        )
 
     async def events(self, request: Request) -> Response:
         """Return what was recorded after `after`, waiting up to `wait` seconds for the first."""
