@@ -85,6 +85,12 @@ class HandBell:
         if change.id not in self._in_hand:
             self._in_hand[change.id] = asyncio.create_task(self._run(change.id))
 
+    async def close(self) -> None:
+        """Let go of what is under way."""
+        for task in self._in_hand.values():
+            task.cancel()
+        await asyncio.gather(*self._in_hand.values(), return_exceptions=True)
+
     async def _run(self, change_id: str) -> None:
         try:
             while change_id in self._rung:
@@ -143,6 +149,7 @@ def open_workshop(home: Path) -> Iterator[Workshop]:
 
         async def close() -> None:
             keeping.cancel()
+            await bell.close()
             await http.aclose()
 
         http = asyncio.run_coroutine_threadsafe(open_desk(), loop).result(PATIENCE)

@@ -26,6 +26,7 @@ from passgate.engine.desk import Desk
 from passgate.engine.runtime import Runtime, open_runtime
 from passgate.faces.web.app import make_app
 from passgate.model.change import Change, State
+from tests.house import HTTP
 from tests.lab_site import Lab
 
 CONTENT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ class Served:
         """Send a request as that person."""
         headers = {"Authorization": f"Bearer {self.tokens[person]}"} if person else {}
         headers |= how.pop("headers", {})
-        return httpx.request(method, self.url + path, headers=headers, timeout=60, **how)
+        return HTTP.request(method, self.url + path, headers=headers, **how)
 
     def environment(self, person: str | None = "alice", **more: str) -> dict[str, str]:
         """Return the environment of a command that is run as that person."""
