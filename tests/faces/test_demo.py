@@ -19,7 +19,7 @@ import pytest
 
 from tests.lab_site import FAST, SHIPPED
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400)]
 
 DEMO = (sys.executable, "-m", "passgate.faces.cli.main", "demo")
 SERIAL = "07A40901A2B3C4D5"
@@ -45,10 +45,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**own, "PASSGATE_CONTENT": str(SHIPPED.parent), "PASSGATE_CONFIG": str(config)}
 
 
-def test_it_shows_the_whole_job_twice_and_leaves_nothing_running(folder: Path, environment: dict[str, str]) -> None:
-    """Without a terminal Bob's click is made over Slack's wire; the guest, the ledger and the evidence have the word.
+def test_it_shows_both_stories_and_leaves_nothing_running(folder: Path, environment: dict[str, str]) -> None:
+    """With no terminal Bob's click is made over Slack's wire; the guest, the ledger and the evidence have the word.
 
-    The second time a person at a terminal clicks: that counts, at once, and everything stays up until it is stopped.
+    Then the second story in the same folder, with people at a terminal: their clicks count at once, Carol's on the plan
+    and Bob's before the reboot, and everything stays up until it is stopped.
     """
     first = run(*DEMO, folder=folder, environment=environment)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -60,53 +61,39 @@ def test_it_shows_the_whole_job_twice_and_leaves_nothing_running(folder: Path, e
     assert "CHG-0001 ended as done" in chapter(told, "The record")
     until(lambda: running(folder) == [], "nothing runs any more")
 
-    second = Attended(folder, environment)
-    second.until_told("In 60 s the demo clicks")
+    second = Attended(folder, environment, "--story", "pci")
+    second.until_told("Be Bob, and click Approve")
     approve(folder, "U0CAROL")
-    second.until_told("CHG-0002 is done")
+    second.until_told("waits at the gate host-reboot")
+    assert "Reboot esx-02.lab.example ..." not in second.told
+    second.until_told("and click Approve", times=2)
+    approve(folder, "U0BOB")
+    second.until_told("and click Approve", times=3)
+    approve(folder, "U0BOB")
+    second.until_told("CHG-0003 is done")
     assert second.process.wait(30) == 0, second.told
-    assert "approved by carol (slack)" in second.told
     assert "Nobody clicked" not in second.told
-    assert "passgate down" in chapter(second.told, "Where to look next")
-    shown = run(*DEMO[:-1], "show", "CHG-0002", folder=folder, environment=environment)
-    assert "State: done" in shown.stdout
 
-    for words in (("down",), ("lab", "stop")):
-        assert run(*DEMO[:-1], *words, folder=folder, environment=environment).returncode == 0
-    until(lambda: running(folder) == [], "nothing runs any more")
-
-
-def test_the_second_story_reboots_a_host_behind_a_gate_of_its_own(tmp_path: Path, environment: dict[str, str]) -> None:
-    """People at the terminal decide: Carol on the plan, Bob before the reboot; the guest has the word."""
-    told = Attended(tmp_path, environment, "--story", "pci")
-    told.until_told("Be Bob, and click Approve")
-    approve(tmp_path, "U0CAROL")
-    told.until_told("waits at the gate host-reboot")
-    assert "Reboot esx-02.lab.example ..." not in told.told
-    told.until_told("and click Approve", times=2)
-    approve(tmp_path, "U0BOB")
-    told.until_told("and click Approve", times=3)
-    approve(tmp_path, "U0BOB")
-    told.until_told("CHG-0002 is done")
-    assert told.process.wait(30) == 0, told.told
-
-    plan = chapter(told.told, "Alice asks for the whole USB controller")
+    plan = chapter(second.told, "Alice asks for the whole USB controller")
     for line in ("Move lnx-01 to esx-01.lab.example", "Shut down the guest of lic-01", "at the gate host-reboot"):
         assert line in plan
-    assert "approved by carol (slack)" in chapter(told.told, "What comes of it, up to the gate")
-    reboot = chapter(told.told, "The reboot, and everything given back")
+    assert "approved by carol (slack)" in chapter(second.told, "What comes of it, up to the gate")
+    reboot = chapter(second.told, "The reboot, and everything given back")
     assert "the gate host-reboot is passed: approved by bob" in reboot
     for line in ("esx-02.lab.example was booted at", "in effect", "open to VMs", "Move lnx-01 back", "Power on lic-01"):
         assert line in reboot
-    proof = chapter(told.told, "What the guest itself says")
+    proof = chapter(second.told, "What the guest itself says")
     assert "(1912:0015), status OK" in proof
     assert "serial  E0D55EA573F1" in proof
-    record = chapter(told.told, "The record")
+    record = chapter(second.told, "The record")
     assert "The gate host-reboot was passed, decided on by bob" in record
-    assert "CHG-0002 ended as done" in record
+    assert "CHG-0003 ended as done" in record
+    assert "passgate down" in chapter(second.told, "Where to look next")
+    shown = run(*DEMO[:-1], "show", "CHG-0003", folder=folder, environment=environment)
+    assert "State: done" in shown.stdout
     for words in (("down",), ("lab", "stop")):
-        assert run(*DEMO[:-1], *words, folder=tmp_path, environment=environment).returncode == 0
-    until(lambda: running(tmp_path) == [], "nothing runs any more")
+        assert run(*DEMO[:-1], *words, folder=folder, environment=environment).returncode == 0
+    until(lambda: running(folder) == [], "nothing runs any more")
 
 
 def test_a_signal_stops_everything_that_it_has_started(folder: Path, environment: dict[str, str]) -> None:
