@@ -16,7 +16,7 @@ from passgate.engine import reviewing
 from passgate.engine.again import ask_again
 from passgate.engine.calendar_desk import Explanation, explain, override
 from passgate.engine.ending import evidence_file
-from passgate.engine.filing import asked, file_change, previewed
+from passgate.engine.filing import asked, file_change, previewed, wrong_fields
 from passgate.engine.gate import is_ready, settle
 from passgate.engine.runtime import Runtime
 from passgate.engine.scheduling import Scheduling
@@ -118,9 +118,13 @@ class Desk:
         """Plan on paper; nothing is filed and nothing touched. Checks that are not met are in the plan."""
         return Preview(*await previewed(self.runtime, *asked(self.runtime, runbook, ask), actor))
 
-    async def request(self, runbook: str, ask: dict[str, Any], actor: Actor) -> Change:
-        """File a change and start its run."""
-        change = await file_change(self.runtime, runbook, ask, actor)
+    def wrong_fields(self, runbook: str, ask: dict[str, Any]) -> dict[str, str]:
+        """Return what is wrong with each field of an ask, in words; nothing outside is asked."""
+        return wrong_fields(self.runtime, runbook, ask)
+
+    async def request(self, runbook: str, ask: dict[str, Any], actor: Actor, *, key: str = "") -> Change:
+        """File a change and start its run; a request with a `key` is filed once, however often it comes."""
+        change = await file_change(self.runtime, runbook, ask, actor, key=key)
         self.start(change)
         return change
 
@@ -253,9 +257,10 @@ class Desk:
     async def waiting_for(self, person: str) -> tuple[Change, ...]:
         """Return the changes that wait for that person's decision now, the newest first."""
         waiting = self.runtime.store.changes((State.WAITING, State.APPLYING), limit=10_000)
-        return tuple(change for change in waiting if self._waits_for(change, person))
+        return tuple(change for change in waiting if self.waits_for(change, person))
 
-    def _waits_for(self, change: Change, person: str) -> bool:
+    def waits_for(self, change: Change, person: str) -> bool:
+        """Say whether the change waits for that person's decision now."""
         gate = change.open_gate.name if change.open_gate else PLAN
         if not _waits_at(change, gate) or change.terms is None or change.digest is None:
             return False

@@ -16,12 +16,13 @@ from passgate.engine.standing import let_stand
 from passgate.engine.steps import Ask, Runbook, UsbSelector
 from passgate.engine.targets import facts_of, targets_of, used_of_late
 from passgate.errors import InputError, PassgateError, UnknownNameError
-from passgate.model.change import Actor, Change
+from passgate.model.change import Actor, Change, State
 from passgate.model.decision import Kind, Terms
 from passgate.model.plan import Plan
 from passgate.model.schedule import Due
 from passgate.policy.reviews import require_none_open
 from passgate.policy.terms import choose
+from passgate.store.refusing import refuse_secrets
 
 
 class ForSchedule(NamedTuple):
@@ -41,12 +42,17 @@ async def file_change(
     flow_run: str | None = None,
     schedule: ForSchedule | None = None,
     replaces: str | None = None,
+    key: str = "",
 ) -> Change:
     """Check, plan and file a change. `flow_run` is given when Prefect started the run by itself.
 
     `replaces` is a change that came to nothing and is asked for again (`passgate.engine.again`).
-    `schedule` is given when it is an occurrence of one; that is filed once: ConflictError at the second time.
+    `schedule` is given when it is an occurrence of one; that is filed once: ConflictError at the second time. A request
+    with a `key` is filed once, however often it is worked on: what was filed under it is found.
     """
+    known = runtime.store.change_filed(key) if key else None
+    if known is not None and known.state is not State.REQUESTED:
+        return open_gate(runtime, known) if known.state is State.PLANNED else known
     runbook, ask = asked(runtime, slug, fields)
     _refuse_haste(runtime, ask, actor)
     plan, terms = await previewed(runtime, runbook, ask, actor, behind=schedule.behind if schedule else ())
@@ -59,7 +65,9 @@ async def file_change(
             behind=schedule.behind, reason=ask.reason, ticket=ask.ticket, at=now,
         )  # fmt: skip
     else:
-        change = store.file_change(slug, asked_for, actor, ask.reason, ask.ticket, now, replaces=replaces)
+        change = store.file_change(
+            slug, asked_for, actor, ask.reason, ask.ticket, now, replaces=replaces, key=key
+        )  # fmt: skip
     if flow_run:
         store.set_flow_run(change.id, flow_run)
     within = terms.approve_within if terms.requirements else None
@@ -117,6 +125,28 @@ def asked(runtime: Runtime, slug: str, fields: dict[str, Any]) -> tuple[Runbook[
     }
     begins = {"not_before": in_utc(runtime, ask.not_before)} if ask.not_before else {}
     return runbook, ask.model_copy(update={**named, **begins})
+
+
+def wrong_fields(runtime: Runtime, slug: str, fields: dict[str, Any]) -> dict[str, str]:
+    """Return what is wrong with each field, in words, for a form that shows it there; nothing when all is right.
+
+    What concerns several fields at once stands under the empty name. Nothing outside is asked.
+    """
+    runbook = runtime.catalogue.runbook(slug)
+    try:
+        runbook.ask.model_validate(fields)
+    except ValidationError as error:
+        found: dict[str, str] = {}
+        for one in error.errors():
+            name = str(one["loc"][0]) if one["loc"] else ""
+            found.setdefault(name, _said(one).removeprefix(f"{name or 'the request'}: "))
+        return found
+    try:
+        refuse_secrets(reason=fields.get("reason"), ticket=fields.get("ticket"))
+        asked(runtime, slug, fields)
+    except InputError as error:
+        return {error.subject: f"{error.message} {error.hint}".strip()}
+    return {}
 
 
 def _device(runtime: Runtime, selector: UsbSelector) -> UsbSelector:

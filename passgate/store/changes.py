@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from passgate.errors import ConflictError, UnknownNameError
 from passgate.ledger.canonical import time_text
@@ -62,6 +62,29 @@ def newest(connection: Connection, states: Sequence[State], limit: int) -> tuple
     come_to, let_through = gates.of_changes(connection, wanted), scheduling.overrides_of(connection, wanted)
     rows = connection.execute(query)
     return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
+
+
+def soonest(connection: Connection, start: int, limit: int) -> tuple[Change, ...]:
+    """Return changes that may wait for decisions, the soonest deadline first, those without one last.
+
+    One that is under way may wait at a second gate, for less time than any plan: these come first.
+    """
+    applying = changes.c.state == State.APPLYING.value
+    query = select(changes).where(applying | (changes.c.state == State.WAITING.value))
+    query = query.order_by(applying.desc(), changes.c.approve_by.is_(None), changes.c.approve_by, changes.c.number)
+    return _all(connection, query.offset(start).limit(limit))
+
+
+def of_requester(connection: Connection, person: str, limit: int, *, ended: bool) -> tuple[Change, ...]:
+    """Return the newest changes that a person asked for: those that are open, or those that have ended."""
+    query = select(changes).where(changes.c.person == person, changes.c.ended_at.is_not(None) == ended)
+    return _all(connection, query.order_by(changes.c.number.desc()).limit(limit))
+
+
+def _all(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
+    rows = connection.execute(query).all()
+    come_to = gates.of_changes(connection, [row.id for row in rows])
+    return tuple(_change(row, come_to.get(row.id, ())) for row in rows)
 
 
 def file(

@@ -24,6 +24,12 @@ def cursor(connection: Connection, name: str) -> int:
     return connection.scalar(select(cursors.c.seq).where(cursors.c.name == name)) or 0
 
 
+def cursors_like(connection: Connection, prefix: str) -> tuple[str, ...]:
+    """Return the names of the readers that begin so."""
+    query = select(cursors.c.name).where(cursors.c.name.startswith(prefix, autoescape=True)).order_by(cursors.c.name)
+    return tuple(connection.scalars(query))
+
+
 def advance(connection: Connection, name: str, seq: int) -> None:
     """Note how far a reader has come; a cursor never goes back."""
     old = connection.scalar(select(cursors.c.seq).where(cursors.c.name == name))

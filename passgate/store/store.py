@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from passgate.errors import RecordError
 from passgate.ledger.canonical import time_text
 from passgate.ledger.evidence import EvidenceData
@@ -38,6 +40,7 @@ from passgate.model.plan import Plan, PlannedStep
 from passgate.store import (
     changes,
     decisions,
+    filings,
     gates,
     journal,
     leases,
@@ -58,6 +61,13 @@ from passgate.store.schedules import ScheduleBook
 from passgate.store.writing import PASSGATE, Write
 
 log = logging.getLogger(__name__)
+
+
+def _alive(connection: Connection, key: str) -> Change | None:
+    """Return what was filed under a key, unless Passgate ended while it did: that is filed anew."""
+    found = filings.change_of(connection, key) if key else None
+    change = changes.one(connection, found) if found else None
+    return None if change is None or (change.state is State.VOID and change.plan is None) else change
 
 
 class Store:
@@ -111,12 +121,28 @@ class Store:
         at: datetime,
         *,
         replaces: str | None = None,
+        key: str = "",
     ) -> Change:
-        """File a new change under the next free id; `replaces` is one that is asked for again."""
+        """File a new change under the next free id; one that was filed under that key is returned as it is.
+
+        `replaces` is one that is asked for again.
+        """
         refuse_secrets(reason=reason, ticket=ticket)
         refuse_secret_fields(ask)
         with self._writing() as write:
-            return changes.file(write, runbook, ask, requester, reason=reason, ticket=ticket, at=at, replaces=replaces)
+            if known := _alive(write.connection, key):
+                return known
+            change = changes.file(
+                write, runbook, ask, requester, reason=reason, ticket=ticket, at=at, replaces=replaces
+            )
+            if key:
+                filings.note(write.connection, key, change.id)
+            return change
+
+    def change_filed(self, key: str) -> Change | None:
+        """Return the change that was filed under that key; None also where it was never planned and is void."""
+        with self._database.reading() as connection:
+            return _alive(connection, key)
 
     def change(self, change_id: str) -> Change:
         """Return a change, or raise UnknownNameError."""
@@ -132,6 +158,16 @@ class Store:
         """Return the newest changes, those in these states if any are named."""
         with self._database.reading() as connection:
             return changes.newest(connection, states, limit)
+
+    def soonest(self, start: int, limit: int) -> tuple[Change, ...]:
+        """Return changes that may wait for decisions, the soonest deadline first, those without one last."""
+        with self._database.reading() as connection:
+            return changes.soonest(connection, start, limit)
+
+    def of_requester(self, person: str, limit: int, *, ended: bool) -> tuple[Change, ...]:
+        """Return the newest changes that a person asked for: those that are open, or those that have ended."""
+        with self._database.reading() as connection:
+            return changes.of_requester(connection, person, limit, ended=ended)
 
     def set_flow_run(self, change_id: str, flow_run: str) -> None:
         """Note which flow run carries the change out."""
@@ -390,6 +426,11 @@ class Store:
         """Return how far a reader of the ledger has come."""
         with self._database.reading() as connection:
             return remembered.cursor(connection, name)
+
+    def cursors(self, prefix: str) -> tuple[str, ...]:
+        """Return the names of the readers of the ledger that begin so."""
+        with self._database.reading() as connection:
+            return remembered.cursors_like(connection, prefix)
 
     def advance(self, name: str, seq: int) -> None:
         """Note how far a reader has come; a cursor never goes back."""

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration; a database that says so needs none."""
 
 
@@ -231,6 +231,14 @@ seen = Table(
     metadata,
     Column("key", String(80), primary_key=True),
     Column("at", Utc, nullable=False),
+)
+
+# What a person asked for has a key of its own: a request that is worked on twice, as after a crash, files one change.
+filings = Table(
+    "filings",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("change", String(32), ForeignKey(changes.c.id), nullable=False),
 )
 
 tokens = Table(

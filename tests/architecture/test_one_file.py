@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from passgate.lab.slack.blocks import faults_of_view
 from tests.lab_site import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,18 @@ refused = [bool(validate(one, form)) for one in json.loads(sys.argv[2])]
 print(json.dumps({"name": flow.name, "description": flow.description, "form": form, "refused": refused}))
 """
 """Load the flow as Prefect does, and let Prefect judge the asks of the second argument by the form."""
+SLACK_FORM = """
+import json, sys
+from passgate.engine.catalogue import load
+from passgate.faces.chat import dialogs, form
+from passgate.settings import place
+
+runbook = load(place.content())[sys.argv[1]]
+listed = dialogs.pick(tuple(load(place.content()).values()), "C0PASSGATE")
+values = {name: {form.INPUT: {"value": value}} for name, value in json.loads(sys.argv[2]).items()}
+print(json.dumps({"listed": listed, "form": dialogs.ask(runbook, "C0PASSGATE"), "read": form.read(runbook, values)}))
+"""
+"""Draw the dialogs that Slack shows for a runbook, and read its form as it was filled in."""
 
 
 @dataclass(frozen=True)
@@ -319,6 +332,26 @@ def test_prefect_has_its_form(site: Site) -> None:
     pause = said["form"]["properties"]["pause_minutes"]
     assert (pause["title"], pause["description"]) == ("Pause", "Minutes that the VM stays off")
     assert said["refused"] == [False, True, True]
+
+
+def test_slack_has_its_form(site: Site) -> None:
+    """The list of runbooks, an input of the right kind for each field, and what was filled in follow from the file."""
+    site.write("flows/vm_restart.py", RUNBOOK)
+
+    said = site.said(SLACK_FORM, "vm-restart", json.dumps({"vm": "win-01", "pause_minutes": "9", "reason": " why "}))
+
+    assert faults_of_view(said["listed"]) == faults_of_view(said["form"]) == []
+    assert "vm-restart" in [one["value"] for one in said["listed"]["blocks"][1]["element"]["options"]]
+    inputs = {one["block_id"]: one for one in said["form"]["blocks"] if one["type"] == "input"}
+    assert list(inputs)[:2] == ["vm", "pause_minutes"]
+    pause = inputs["pause_minutes"]
+    assert (pause["label"]["text"], pause["hint"]["text"]) == ("Pause", "Minutes that the VM stays off")
+    number = {"type": "number_input", "action_id": "value", "is_decimal_allowed": False}
+    assert pause["element"] == {**number, "min_value": "0", "max_value": "9", "initial_value": "0"}
+    assert (inputs["vm"]["optional"], pause["optional"]) == (False, True)
+    assert inputs["urgency"]["element"]["type"] == "static_select"
+    read = {"vm": "win-01", "pause_minutes": "9", "reason": "why"}
+    assert said["read"] == read
 
 
 def test_the_api_tells_its_schema(site: Site, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from passgate.connect.slack import SlackConnector
+from passgate.engine.steps import Runbook
 from passgate.errors import ConflictError, NotAuthorizedError
 from passgate.faces.chat.clicks import Seal
 from passgate.faces.chat.service import Chat
@@ -104,6 +105,33 @@ class PlainDesk:
         to = State.APPROVED if verdict is Verdict.APPROVE else State.DENIED
         return self.store.move(change_id, to, ENGINE, f"{verdict} by {actor.person}", now())
 
+    async def retract(
+        self, change_id: str, actor: Actor, reason: str = "", digest: str | None = None, *, gate: str = PLAN
+    ) -> Change:
+        """Take a decision back."""
+        decision = Decision(
+            change=change_id, digest=digest or "", person=actor.person, door=actor.door.value,
+            verdict=Verdict.RETRACT, reason=reason, at=now(), gate=gate,
+        )  # fmt: skip
+        self.store.decide(decision, actor)
+        return self.store.change(change_id)
+
+    def runbooks(self) -> tuple[Runbook[Any], ...]:
+        """Know no runbooks: asking has tests of its own."""
+        return ()
+
+    def wrong_fields(self, runbook: str, ask: Json) -> dict[str, str]:  # noqa: ARG002 - as the engine's
+        """Find nothing wrong."""
+        return {}
+
+    async def request(self, runbook: str, ask: Json, actor: Actor, *, key: str = "") -> Change:
+        """File nothing."""
+        raise NotImplementedError
+
+    def waits_for(self, change: Change, person: str) -> bool:
+        """Say who may decide on a change that waits."""
+        return change.state is State.WAITING and change.terms is not None and person in change.terms.voters
+
 
 @dataclass
 class Place:
@@ -177,11 +205,8 @@ class Place:
         return [note["text"] for note in self.slack.state()["ephemerals"] if note["to"] == user]
 
     def shows(self, words: str) -> bool:
-        """Say whether a parent shows these words and no button."""
-        return any(
-            words in str(parent) and not any(block["type"] == "actions" for block in parent["blocks"])
-            for parent in self.parents()
-        )
+        """Say whether a parent shows these words and no button to decide by."""
+        return any(words in str(parent) and "passgate_approve" not in str(parent) for parent in self.parents())
 
     async def told(self) -> None:
         """Wait until everything in the ledger is told."""

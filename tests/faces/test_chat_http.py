@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from passgate.connect.slack.signed import KEEP, SKEW, SignedRequests
 from passgate.errors import AuthenticationError, InputError
-from passgate.faces.chat.render import APPROVE
+from passgate.faces.chat.buttons import APPROVE
 from passgate.model.change import State
 from tests.faces.test_chat import Place, place, until
 

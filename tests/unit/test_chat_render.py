@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from passgate.faces.chat.buttons import reason_modal
 from passgate.faces.chat.clicks import Seal
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.render import Message, Renderer
@@ -18,7 +19,7 @@ from passgate.faces.chat.text import fit, fit_lines, safe, units
 from passgate.faces.chat.words import View
 from passgate.lab.slack.blocks import TEXT_OF_ALL_BLOCKS, faults_of_blocks, faults_of_view, text_in
 from passgate.model.change import ENDS, Actor, Change, Door, Event, EventType, JournalEntry, State, StepState
-from passgate.model.decision import Decision, Terms, Verdict
+from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.plan import CheckResult, Plan, PlannedStep, Risk, Severity
 from passgate.settings.people import People, Person
 
@@ -150,7 +151,8 @@ def test_no_name_harms_the_parent(text: str, state: State, steps: int, name: str
     message = Renderer(people(name), SEAL).parent(whole)
     assert_safe(message)
     assert "<" not in message.text + "".join(_mrkdwn(json.loads(json.dumps(message.blocks))))
-    assert faults_of_view(json.loads(json.dumps(Renderer(people(), SEAL).deny_modal(whole.change, "value")))) == []
+    for verdict in (Verdict.APPROVE, Verdict.DENY):
+        assert faults_of_view(json.loads(json.dumps(reason_modal(whole.change, PLAN, verdict, "value")))) == []
 
 
 @given(text=names)

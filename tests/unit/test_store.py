@@ -255,6 +255,7 @@ BACK_TO_0001 = (
     "drop index ix_changes_replaces",
     "alter table changes drop column replaces",
     "drop table seen",
+    "drop table filings",
     "drop index ix_changes_due_at",
     "drop index ix_changes_closed_at",
     "alter table changes drop column due_at",

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, NoReturn, Self
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
@@ -25,7 +26,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from passgate.connect.slack.faults import in_words, rate_limit, refusal
 from passgate.connect.slack.socket import OnEnvelope, Socket, SocketHealth
-from passgate.errors import BusyError, UnreachableError
+from passgate.errors import BusyError, RefusedError, UnreachableError
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,10 @@ SCOPES = {
     "chat:write": "post and edit messages",
     "channels:history": "find its own messages after a lost answer",
     "users:read": "tell members from guests and bots",
+    "commands": "offer /passgate and the shortcut",
+    "files:write": "put a plan that is too long for a message into its thread",
 }
-"""Bot scopes that are needed, and what for. Slack needs no scope for modals and clicks."""
+"""Bot scopes that are needed, and what for. Slack needs no scope for modals, clicks and the App Home."""
 
 _PAGES = 20
 _RATE_TRIES = 5
@@ -65,6 +68,11 @@ class Identity:
     user: str
     bot: str
     scopes: frozenset[str]
+    url: str = ""
+
+    def link(self, channel: str, ts: str) -> str:
+        """Return the address of a message of the workspace."""
+        return f"{self.url}archives/{channel}/p{ts.replace('.', '')}"
 
     @property
     def missing(self) -> dict[str, str]:
@@ -133,6 +141,7 @@ class SlackConnector:
             user=_text(answer, "user_id"),
             bot=_text(answer, "bot_id"),
             scopes=scopes,
+            url=_text(answer, "url"),
         )
         return self._identity
 
@@ -176,6 +185,29 @@ class SlackConnector:
         """Open a dialog; Slack takes the trigger for three seconds after the click."""
         await self._call("views.open", {"trigger_id": trigger, "view": view})
 
+    async def update_modal(self, view_id: str, view: dict[str, Any]) -> None:
+        """Put a dialog in place of one that is open. RefusedError `not_found` when the person closed it."""
+        await self._call("views.update", {"view_id": view_id, "view": view})
+
+    async def publish_home(self, user: str, view: dict[str, Any]) -> None:
+        """Put the App Home of one person in place of the one that they see."""
+        await self._call("views.publish", {"user_id": user, "view": view})
+
+    async def respond(self, url: str, text: str, blocks: Sequence[dict[str, Any]] = ()) -> None:
+        """Answer a slash command, for who used it alone, wherever they did; Slack takes the address for 30 minutes."""
+        body = {"response_type": "ephemeral", "text": text, **({"blocks": list(blocks)} if blocks else {})}
+        session = self._opened(self._session)
+        try:
+            async with session.post(url, json=body, proxy=_proxy(self._opened(self._bot).proxy, url)) as answer:
+                if answer.status == HTTPStatus.OK:
+                    return
+                status = answer.status
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(
+                f"Slack did not take the answer to a command ({in_words(error)}).", subject="response_url"
+            ) from None
+        raise RefusedError(f"Slack refused the answer to a command: HTTP {status}.", subject="response_url")
+
     async def find(
         self, channel: str, mark: Mark, *, thread: str | None = None, since: datetime | None = None
     ) -> str | None:
@@ -200,6 +232,41 @@ class SlackConnector:
             if not cursor:
                 return None
         return None
+
+    async def find_file(self, channel: str, thread: str, name: str) -> str | None:
+        """Return the id of our own file of that name in a thread; None if there is none."""
+        me, cursor = await self.me(), ""
+        for _ in range(_PAGES):
+            query = {"channel": channel, "ts": thread, "limit": "200", **({"cursor": cursor} if cursor else {})}
+            answer = await self._call("conversations.replies", query, form=True)
+            for message in answer.get("messages") or ():
+                if me.bot == message.get("bot_id") or me.user == message.get("user"):
+                    found = (str(one["id"]) for one in message.get("files") or () if one.get("name") == name)
+                    if file := next(found, None):
+                        return file
+            cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+            if not cursor:
+                return None
+        return None
+
+    async def put_file(  # noqa: PLR0917 - what a file in a thread is made of
+        self, channel: str, thread: str, name: str, body: bytes, title: str, comment: str
+    ) -> str:
+        """Put a file into a thread and return its id: ask for an address, send the bytes there, and share it."""
+        asked = {"filename": name, "length": str(len(body))}
+        place = await self._call("files.getUploadURLExternal", asked, form=True)
+        url, file = _text(place, "upload_url"), _text(place, "file_id")
+        session = self._opened(self._session)
+        try:
+            async with session.post(url, data=body, proxy=_proxy(self._opened(self._bot).proxy, url)) as sent:
+                status = sent.status
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(f"Slack did not take a file ({in_words(error)}).", subject=name) from None
+        if status != HTTPStatus.OK:
+            raise UnreachableError(f"Slack did not take a file: HTTP {status}.", subject=name)
+        shared = {"files": [{"id": file, "title": title}], "channel_id": channel, "thread_ts": thread}
+        await self._call("files.completeUploadExternal", {**shared, "initial_comment": comment})
+        return file
 
     async def user(self, user: str) -> SlackUser:
         """Return what Slack says of a user now."""

@@ -12,22 +12,24 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
-from passgate.connect.slack import Envelope, Reply, backoff
-from passgate.errors import InputError, NotAuthorizedError, PassgateError, RecordError, UnknownNameError, WorldError
-from passgate.faces.chat.render import APPROVE, DENY, DENY_MODAL, REASON_BLOCK, REASON_INPUT
+from passgate.connect.slack import Reply
+from passgate.errors import InputError, PassgateError, RecordError, UnknownNameError, WorldError
+from passgate.faces.chat.asking import KEY as ASK_KEY
+from passgate.faces.chat.buttons import REASON_BLOCK, REASON_INPUT, VERDICTS, reason_modal
+from passgate.faces.chat.inbox import Inbox
 from passgate.faces.chat.text import safe
 from passgate.model.change import Actor, Change, Door
 from passgate.model.decision import PLAN, Verdict
 from passgate.model.frozen import Frozen
+from passgate.policy.votes import standing
 
 if TYPE_CHECKING:
     from passgate.connect.slack import SlackConnector
-    from passgate.faces.chat.directory import Directory
-    from passgate.faces.chat.render import Renderer
+    from passgate.faces.chat.callers import Callers
     from passgate.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -50,9 +52,17 @@ class Desk(Protocol):
     ) -> Change:
         """Record a decision, or refuse it with a PassgateError."""
 
+    async def retract(
+        self, change_id: str, actor: Actor, reason: str = "", digest: str | None = None, *, gate: str = PLAN
+    ) -> Change:
+        """Take the person's own decision back, or refuse it with a PassgateError."""
+
 
 class Click(Frozen):
-    """Hold one verdict as it came from Slack: only what is needed to work on it, no token and no ticket."""
+    """Hold one verdict as it came from Slack: only what is needed to work on it, no token and no ticket.
+
+    `stamp` is Slack's own of this click or dialog. `channel` is empty for one in the App Home.
+    """
 
     change: str
     digest: str
@@ -63,12 +73,17 @@ class Click(Frozen):
     channel: str
     thread: str | None = None
     reason: str = ""
+    stamp: str = ""
 
     @property
     def key(self) -> str:
-        """Return what makes this decision one, however often it is clicked or delivered (R23)."""
+        """Return what makes this click one, however often it is delivered (R23).
+
+        Two clicks alike are one decision by what stands in the store. The stamp keeps a copy that comes late from
+        deciding again once the decision was taken back.
+        """
         at = "" if self.gate == PLAN else f":{self.gate}"
-        return f"{self.change}{at}:{self.user}:{self.verdict}"
+        return f"{self.change}{at}:{self.user}:{self.verdict}:{self.stamp or datetime.now(UTC).isoformat()}"
 
 
 class Seal:
@@ -105,59 +120,30 @@ class Clicks:
         connector: SlackConnector,
         store: Store,
         desk: Desk,
-        people: Directory,
+        callers: Callers,
         *,
-        renderer: Renderer,
         seal: Seal,
         channel: str,
+        at_home: Callable[[str, str], None] = lambda _user, _words: None,
         longest_pause: float = 30.0,
     ) -> None:
+        """Take `at_home`, which shows a person words in their App Home: there is no channel to tell them in."""
         self._slack, self._store, self._desk = connector, store, desk
-        self._people, self._render, self._seal, self._channel = people, renderer, seal, channel
-        self._longest_pause = longest_pause
-        self._came = asyncio.Event()
-        self.open = 0
+        self._callers, self._seal, self._channel, self._at_home = callers, seal, channel, at_home
+        self.inbox = Inbox(store, lambda key: not key.startswith(ASK_KEY), self._work, longest_pause=longest_pause)
 
-    async def take(self, envelope: Envelope) -> Reply:
-        """Keep a delivery durably; what is returned goes out with the acknowledgement. Others' deliveries pass by."""
-        payload = envelope.payload
-        if envelope.type != "interactive":
-            return Reply()
-        if payload.get("type") == "block_actions":
-            for action in payload.get("actions") or ():
-                if action.get("action_id") == APPROVE:
-                    return await self._approve(payload, str(action.get("value", "")))
-                if action.get("action_id") == DENY:
-                    return await self._ask_why(payload, str(action.get("value", "")))
-        view = payload.get("view") or {}
-        if payload.get("type") == "view_submission" and view.get("callback_id") == DENY_MODAL:
-            return await self._deny(payload, view)
-        return Reply()
-
-    async def run(self) -> NoReturn:
-        """Work off what came in, for ever: at the start what a crash left, then whatever comes."""
-        pauses = backoff(longest=self._longest_pause)
-        while True:
-            self._came.clear()
-            try:
-                waiting = await asyncio.to_thread(self._store.inbox_open)
-                self.open = len(waiting)
-                settled = [await self._work(key, payload) for key, payload in waiting]
-                self.open = settled.count(False)
-            except Exception:
-                log.exception("Clicks wait")
-                self.open = self.open or 1
-            if self.open:
-                await asyncio.sleep(next(pauses))
-                continue
-            pauses = backoff(longest=self._longest_pause)
-            await self._came.wait()
-
-    async def _approve(self, payload: dict[str, Any], value: str) -> Reply:
+    async def pressed(self, payload: dict[str, Any], action: dict[str, Any]) -> Reply:
+        """Keep a click durably, or ask for the reason first where one is needed."""
+        value, verdict = str(action.get("value", "")), VERDICTS[str(action.get("action_id"))]
         sealed = await self._sealed(value)
         if sealed is None:
             return Reply(then=self._note_to(payload, _FOREIGN))
-        return await self._keep(_click(payload, sealed, Verdict.APPROVE))
+        change, gate = sealed
+        asks_why = change.terms is not None and change.terms.asked_at(gate).reason_required
+        if verdict is Verdict.DENY or (verdict is Verdict.APPROVE and asks_why):
+            return self._ask_why(payload, value, sealed, verdict)
+        stamp = str(action.get("action_ts", ""))
+        return await self._keep(_click(payload, sealed, verdict).model_copy(update={"stamp": stamp}))
 
     async def _sealed(self, value: str) -> tuple[Change, str] | None:
         """Return the change and the gate that a button's value was made for; None when there is none such now."""
@@ -168,52 +154,41 @@ class Clicks:
         gate = self._seal.gate_of(value, change)
         return (change, gate) if gate is not None else None
 
-    async def _ask_why(self, payload: dict[str, Any], value: str) -> Reply:
+    def _ask_why(self, payload: dict[str, Any], value: str, sealed: tuple[Change, str], verdict: Verdict) -> Reply:
         """Open the dialog right after the ack: its trigger lives for three seconds, so it can't wait in the inbox."""
-        sealed = await self._sealed(value)
-        if sealed is None:
-            return Reply(then=self._note_to(payload, _FOREIGN))
         change, gate = sealed
         at = "" if gate == PLAN else f" --gate {gate}"
-        click = _click(payload, sealed, Verdict.DENY)
+        click = _click(payload, sealed, verdict)
 
         async def open_it() -> None:
             where = f"{value}\n{click.channel}\n{click.thread or ''}"
             try:
-                await self._slack.open_modal(str(payload.get("trigger_id")), self._render.deny_modal(change, where))
+                await self._slack.open_modal(str(payload.get("trigger_id")), reason_modal(change, gate, verdict, where))
             except WorldError as error:
-                log.warning("The dialog for a denial of %s did not open: %s", change.id, error.message)
-                words = "The dialog for the reason did not open. Click Deny again, or use: "
-                await self._say(click, f'{words}`passgate deny {change.id}{at} --reason "…"`')
+                log.warning("The dialog for the reason on %s did not open: %s", change.id, error.message)
+                words = f"The dialog for the reason did not open. Click {verdict.value.capitalize()} again, or use: "
+                await self._say(click, f'{words}`passgate {verdict} {change.id}{at} --reason "…"`')
 
         return Reply(then=open_it)
 
-    async def _deny(self, payload: dict[str, Any], view: dict[str, Any]) -> Reply:
+    async def explained(self, payload: dict[str, Any], view: dict[str, Any], verdict: Verdict) -> Reply:
+        """Keep a decision that came with its reason."""
         value, _, place = str(view.get("private_metadata", "")).partition("\n")
         channel, _, thread = place.partition("\n")
         sealed = await self._sealed(value)
         if sealed is None:
-            return _complain("This dialog is not of this Passgate. Close it and click Deny again.")
+            return _complain("This dialog is not of this Passgate. Close it and click the button again.")
         values = ((view.get("state") or {}).get("values") or {}).get(REASON_BLOCK) or {}
         reason = str((values.get(REASON_INPUT) or {}).get("value") or "").strip()
         if not reason:
             return _complain("Say why: the reason goes to who asked and into the record.")
-        click = _click(payload, sealed, Verdict.DENY)
-        return await self._keep(
-            click.model_copy(update={"reason": reason, "channel": channel, "thread": thread or None})
-        )
+        here = {"reason": reason, "channel": channel, "thread": thread or None, "stamp": str(view.get("id", ""))}
+        return await self._keep(_click(payload, sealed, verdict).model_copy(update=here))
 
     async def _keep(self, click: Click) -> Reply:
-        """Write the click down. One that was dealt with before is kept once more: it is harmless, and may be right now.
-
-        The key is the decision itself, so that the copies of one click are one; only after an earlier one was dealt
-        with (say, refused because the person was not listed yet) does the next get a place of its own.
-        """
-        at, data = datetime.now(UTC), click.model_dump(mode="json")
-        new = await asyncio.to_thread(self._store.inbox_put, click.key, data, at)
-        if not new and click.key not in {key for key, _ in await asyncio.to_thread(self._store.inbox_open)}:
-            await asyncio.to_thread(self._store.inbox_put, f"{click.key}:{at.isoformat()}", data, at)
-        self._came.set()
+        """Write the click down. Another click of the same person is kept too: it is harmless, and may be right now."""
+        await self.inbox.keep(click.key, click.model_dump(mode="json"))
+        await self.inbox.wake()
         return Reply()
 
     async def _work(self, key: str, payload: dict[str, Any]) -> bool:
@@ -245,7 +220,7 @@ class Clicks:
 
     async def _decide(self, click: Click) -> str:
         """Find out who clicked, and hand the verdict to the desk."""
-        person = await self._person(click)
+        person = (await self._callers.person(click.user, click.team, so="your click was not counted")).id
         change = await asyncio.to_thread(self._store.change, click.change)
         if change.digest != click.digest:
             raise InputError(
@@ -253,38 +228,21 @@ class Clicks:
                 hint="Look at the message as it is now, and decide on that.",
                 subject=change.id,
             )
+        actor = Actor(person=person, door=Door.SLACK)
+        if click.verdict is Verdict.RETRACT:
+            await self._desk.retract(change.id, actor, click.reason, change.digest, gate=click.gate)
+            await self._say(click, f"What you decided on {change.id} is taken back. You may decide again.")
+            return "taken back"
         decisions = await asyncio.to_thread(self._store.decisions, change.id)
-        if any((one.person, one.verdict, one.gate) == (person, click.verdict, click.gate) for one in decisions):
+        stands = standing(decisions, gate=click.gate, digest=click.digest).get(person)
+        if stands is not None and stands.verdict is click.verdict:
             at = "" if click.gate == PLAN else f" at the gate {safe(click.gate, 64)}"
             await self._say(
                 click, f"Your decision on {change.id}{at} ({click.verdict}) was counted before. Nothing changed."
             )
             return "counted before"
-        actor = Actor(person=person, door=Door.SLACK)
         await self._desk.decide(change.id, actor, click.verdict, click.reason, change.digest, gate=click.gate)
         return "handed to the desk"
-
-    async def _person(self, click: Click) -> str:
-        """Return who clicked; refuses those who are not listed, and guests, bots and people of other workspaces."""
-        person = self._people.of_slack(click.user)
-        if person is None:
-            raise NotAuthorizedError(
-                f"Passgate does not know you (Slack user {click.user}), so your click was not counted.",
-                hint="Ask whoever keeps config/people.yaml to list you with this id.",
-            )
-        home = (await self._slack.me()).team
-        user = await self._slack.user(click.user)
-        if click.team != home or user.team != home:
-            raise NotAuthorizedError(
-                "Your account is of another workspace, so your click was not counted.",
-                hint="Use the command line with your personal token.",
-            )
-        if user.guest or user.bot or user.deleted:
-            raise NotAuthorizedError(
-                "Guests, bots and deactivated accounts can't decide, so your click was not counted.",
-                hint="Ask a full member who is listed as an approver.",
-            )
-        return person.id
 
     def _note_to(self, payload: dict[str, Any], words: str) -> Callable[[], Awaitable[None]]:
         """Return the work of telling the person who clicked something, privately."""
@@ -293,6 +251,9 @@ class Clicks:
 
     async def _say(self, click: Click, words: str) -> None:
         """Show the person a private note; the decision does not hang on it."""
+        if not click.channel:
+            self._at_home(click.user, words)
+            return
         try:
             await self._slack.ephemeral(click.channel or self._channel, click.user, words, thread=click.thread)
         except WorldError as error:

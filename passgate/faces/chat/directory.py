@@ -23,6 +23,11 @@ class Directory:
         """Return the person with that Slack user id."""
         return self._by_slack.get(user)
 
+    def slack_of(self, person: str) -> str | None:
+        """Return the Slack user id of a person, if they have one."""
+        known = self._by_id.get(person)
+        return known.slack if known else None
+
     def name(self, person: str) -> str:
         """Return the person's name, safe to stand in a message; an id that is not listed stays as it is."""
         if person == "passgate":

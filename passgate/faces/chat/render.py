@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate.faces.chat import hurry
+from passgate.faces.chat.buttons import decide_block
 from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.plan_file import name_of
 from passgate.faces.chat.schedules import of_schedule
+from passgate.faces.chat.seats import needs
 from passgate.faces.chat.text import fit, fit_lines, plain, safe
 from passgate.faces.chat.thread import told
 from passgate.faces.chat.words import (
@@ -24,7 +27,6 @@ from passgate.faces.chat.words import (
     View,
     asked_at,
     moment,
-    needs,
     no_longer_holds,
     title,
     touched,
@@ -39,12 +41,10 @@ from passgate.model.plan import Plan, PlannedStep
 
 Block = dict[str, Any]
 
-APPROVE = "passgate_approve"
-DENY = "passgate_deny"
-DENY_MODAL = "passgate_deny_reason"
-REASON_BLOCK, REASON_INPUT = "reason", "text"
-
 SECTION = 2900
+HEADLINE, IMPACT, WARNINGS = 2000, 1800, 1800
+"""Characters of the parts of a parent message: together with steps, outcome and buttons they stay below 13,200, where
+Slack says msg_blocks_too_long."""
 TEXT = 3500
 HEADER = 150
 
@@ -78,7 +78,7 @@ class Renderer:
         """Return the one message of a change in the channel."""
         change, plan = view.change, view.change.plan
         body = [
-            _section(self._headline(view)),
+            _section(fit(self._headline(view), HEADLINE)),
             *(
                 [_section(_impact(plan, ended=change.state.is_end)), _section(_steps(change, plan, view.journal))]
                 if plan
@@ -90,8 +90,9 @@ class Renderer:
         blocks = (
             {"type": "header", "text": _plain(title(change), HEADER)},
             *body,
+            *([_whole_plan(view)] if view.plan_file else []),
             {"type": "context", "elements": [_mrkdwn(_small_print(change))]},
-            *([self._buttons(change, PLAN)] if change.state is State.WAITING else []),
+            *self._buttons(view, PLAN),
         )
         decide = f" Decide here, or with: passgate approve {change.id}" if change.state is State.WAITING else ""
         summary = f"{SYMBOLS[change.state]} {safe(title(change), 150)} · {WORDS[change.state]}."
@@ -125,7 +126,8 @@ class Renderer:
         if opened:
             voters = self._asked_at(view, name)
             head = f"🚧 {title(change).partition(' · ')[0]} waits at {waits_at(change, gate)}."
-            lines = [head, needs(self.people, change, view.decisions, name), *votes, f"Who can decide: {voters}"]
+            needed = needs(self.people, change, view.decisions, name, view.at)
+            lines = [head, needed, *votes, f"Who can decide: {voters}"]
             lines.append(f"By {moment(gate.approve_by)}; after that, what was done is taken back.")
         else:
             settled = f", {moment(gate.settled_at)}" if gate.settled_at else ""
@@ -133,7 +135,7 @@ class Renderer:
             lines = [f"{mark} {change.id} was at {waits_at(change, gate)}: *{gate.state}*{settled}.", *votes]
             lines.append(safe(gate.why, 900))
         words = fit_lines(lines, SECTION, more="… and {left} more")
-        buttons = [self._buttons(change, name)] if opened else []
+        buttons = self._buttons(view, name) if opened else ()
         decide = f" Decide here, or with: passgate approve {change.id} --gate {name}" if opened else ""
         impact = [_section(line) for line in (self._gate_impact(change, gate) if opened else ()) if line]
         return Message(fit(f"{_one_line(words)}{decide}", TEXT), (_section(words), *impact, *buttons))
@@ -154,32 +156,6 @@ class Renderer:
         lines = [f"• {safe(step.impact, 400)}" for step in steps if step.impact]
         return (fit_lines(["*Impact of what follows*", *lines], SECTION, more="… and {left} more"),) if lines else ()
 
-    def deny_modal(self, change: Change, value: str) -> dict[str, Any]:
-        """Return the dialog that asks for the reason of a denial; `value` comes back with it."""
-        return {
-            "type": "modal",
-            "callback_id": DENY_MODAL,
-            "private_metadata": value,
-            "title": _plain(f"Deny {change.id}", 24),
-            "submit": _plain("Deny", 24),
-            "close": _plain("Back", 24),
-            "blocks": [
-                _section(f"*{safe(title(change), 200)}*\nThe reason goes to who asked and into the record."),
-                {
-                    "type": "input",
-                    "block_id": REASON_BLOCK,
-                    "label": _plain("Why not?", 100),
-                    "element": {
-                        "type": "plain_text_input",
-                        "action_id": REASON_INPUT,
-                        "multiline": True,
-                        "min_length": 3,
-                        "max_length": 500,
-                    },
-                },
-            ],
-        }
-
     def _headline(self, view: View) -> str:
         """Say the state, who asked, why, and for which ticket."""
         change = view.change
@@ -196,7 +172,7 @@ class Renderer:
         change = view.change
         lines = [vote(self.people, decision) for decision in view.decisions]
         if change.state in {State.PLANNED, State.WAITING} and change.terms and change.terms.requirements:
-            lines.insert(0, needs(self.people, change, view.decisions))
+            lines.insert(0, needs(self.people, change, view.decisions, at=view.at))
         if change.terms and change.terms.break_glass:
             lines.append(self._broken(change.terms.break_glass))
         if change.terms and change.terms.pre_authorised:
@@ -222,44 +198,9 @@ class Renderer:
         ending = f"{SYMBOLS[change.state]} *{WORDS[change.state]}*{by}{when}{outcome}"
         return "\n".join(line for line in (ending, touched(view), what_next(view)) if line)
 
-    def _buttons(self, change: Change, gate: str) -> Block:
-        """Return Approve, with what it does to confirm, and Deny, which asks for the reason."""
-        value = self.seal(change, gate)
-        at, plan = change.gate(gate), change.plan
-        todo = plan.steps[at.step :] if plan and at else ()
-        impact = (
-            "; ".join(step.impact for step in todo if step.impact) if at else "; ".join(plan.impact if plan else ())
-        )
-        codes = ", ".join(check.code for check in plan.warnings) if plan and not at else ""
-        # What is overridden comes before the impact: that is cut where Slack has no more room.
-        overrides = f" You override warnings: {codes}." if codes else ""
-        asked = f"Passgate carries {'the rest of ' if at else ''}the plan out as it is shown.{overrides} {impact}"
-        return {
-            "type": "actions",
-            "block_id": "decide",
-            "elements": [
-                {
-                    "type": "button",
-                    "action_id": APPROVE,
-                    "text": _plain("Approve", 75),
-                    "style": "primary",
-                    "value": value,
-                    "confirm": {
-                        "title": _plain(f"Approve {change.id}?", 100),
-                        "text": _plain(asked, 300),
-                        "confirm": _plain("Approve", 30),
-                        "deny": _plain("Back", 30),
-                    },
-                },
-                {
-                    "type": "button",
-                    "action_id": DENY,
-                    "text": _plain("Deny", 75),
-                    "style": "danger",
-                    "value": value,
-                },
-            ],
-        }
+    def _buttons(self, view: View, gate: str) -> tuple[Block, ...]:
+        block = decide_block(view.change, gate, view.decisions, self.seal)
+        return (block,) if block else ()
 
 
 def _impact(plan: Plan, *, ended: bool) -> str:
@@ -269,7 +210,7 @@ def _impact(plan: Plan, *, ended: bool) -> str:
         return "*Impact of the plan*\nIt names nothing that anybody loses."
     if not ended:
         lines.append("• For how long is not known beforehand.")
-    return fit_lines(["*Impact of the plan*", *lines], SECTION, more="… and {left} more")
+    return fit_lines(["*Impact of the plan*", *lines], IMPACT, more="… and {left} more")
 
 
 def _steps(change: Change, plan: Plan, journal: tuple[JournalEntry, ...]) -> str:
@@ -302,7 +243,13 @@ def _warnings(plan: Plan) -> str:
         for check in plan.warnings
         for hint in [safe(check.hint, 200)]
     ]
-    return fit_lines(lines, SECTION, more="… and {left} more warnings")
+    return fit_lines(lines, WARNINGS, more="… and {left} more warnings")
+
+
+def _whole_plan(view: View) -> Block:
+    """Name the file in the thread, where the plan is longer than a message; only once Slack has it."""
+    words = f"📄 The whole plan is in this thread: {name_of(view.change)}, SHA-256 {safe(view.plan_file, 64)}"
+    return {"type": "context", "elements": [_mrkdwn(words)]}
 
 
 def _small_print(change: Change) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from passgate.connect.slack import Mark, backoff
 from passgate.errors import PassgateError, RefusedError, UnknownNameError
 from passgate.faces.chat.hurry import is_loud
+from passgate.faces.chat.plan_posts import NAME as PLAN_FILE
 from passgate.faces.chat.render import Message
 from passgate.faces.chat.words import View
 from passgate.model.change import EventType, RecordedEvent
@@ -136,6 +137,10 @@ class Sender:
         finally:
             self._store.listeners.remove(wake)
 
+    def look_again(self, change_id: str) -> None:
+        """Bring the message of a change up to date, though nothing of it is in the ledger."""
+        self._stale[change_id] = None
+
     async def _remember(self) -> None:
         """Look at the recent parents again: an edit that a crash took away is made now (R28)."""
         while True:
@@ -205,7 +210,15 @@ class Sender:
         change = store.change(change_id)
         moves = store.events(0, change_id) if change.state.is_end else ()
         moved = next((event for event in reversed(moves) if event.type is EventType.STATE), None)
-        return View(change, store.decisions(change_id), store.journal(change_id), moved)
+        file = store.chat_message(change_id, self._channel, PLAN_FILE)
+        return View(
+            change,
+            store.decisions(change_id),
+            store.journal(change_id),
+            moved,
+            at=datetime.now(UTC),
+            plan_file=file.digest if file else "",
+        )
 
     async def _new_parent(self, view: View, *, lost: bool = False) -> str:
         """Post the change's parent message and return its ts; `lost` says that the one before is gone."""

@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from passgate.connect.slack import Reply
 from passgate.engine.runtime import utc_now
+from passgate.faces.chat import asking, clicks, waits
+from passgate.faces.chat.asking import Asking
+from passgate.faces.chat.callers import Callers
 from passgate.faces.chat.clicks import Clicks, Seal
+from passgate.faces.chat.commands import Commands
 from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.home import Homes
 from passgate.faces.chat.http import slack_route
+from passgate.faces.chat.links import Links
+from passgate.faces.chat.plan_posts import PlanPosts
+from passgate.faces.chat.reception import Reception
 from passgate.faces.chat.render import Renderer
 from passgate.faces.chat.sender import Sender
+from passgate.faces.chat.waits import Waits
 from passgate.faces.chat.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -21,9 +30,12 @@ if TYPE_CHECKING:
 
     from passgate.connect.slack import Envelope, SlackConnector
     from passgate.connect.slack.signed import SignedRequests
-    from passgate.faces.chat.clicks import Desk
     from passgate.settings.people import People
     from passgate.store.store import Store
+
+
+class Desk(clicks.Desk, asking.Desk, waits.Desk, Protocol):
+    """What chat asks of the engine."""
 
 
 class Chat:
@@ -47,19 +59,23 @@ class Chat:
     ) -> None:
         """Take the connector opened; `secret` (the bot token) and `origin` seal the buttons, and are the same later."""
         directory, seal = Directory(people), Seal(secret, origin)
-        renderer = Renderer(directory, seal)
+        renderer, callers = Renderer(directory, seal), Callers(connector, directory)
+        links, waiting = Links(connector, store, channel), Waits(store, desk)
         self._connector = connector
         self._sender = Sender(connector, store, renderer, channel, burst=burst, longest_pause=longest_pause)
+        self._plans = PlanPosts(connector, store, channel, posted=self._sender.look_again, longest_pause=longest_pause)
+        self._homes = Homes(
+            connector, store, directory, callers, seal=seal, waits=waiting, links=links, longest_pause=longest_pause
+        )  # fmt: skip
         self._clicks = Clicks(
-            connector,
-            store,
-            desk,
-            directory,
-            renderer=renderer,
-            seal=seal,
-            channel=channel,
-            longest_pause=longest_pause,
-        )
+            connector, store, desk, callers,
+            seal=seal, channel=channel, at_home=self._homes.note, longest_pause=longest_pause,
+        )  # fmt: skip
+        self._asking = Asking(
+            connector, store, desk, callers, people=directory, channel=channel, longest_pause=longest_pause
+        )  # fmt: skip
+        commands = Commands(connector, store, self._asking, callers, renderer=renderer, waits=waiting, links=links)
+        self._reception = Reception(self._clicks, self._asking, commands, self._homes)
         self._signed = signed
         self.watchdog = Watchdog(connector, store, clock, heartbeat_channel)
 
@@ -69,20 +85,22 @@ class Chat:
         return (slack_route(self._signed, self.take),) if self._signed else ()
 
     async def run(self) -> None:
-        """Send, listen, and work off clicks."""
+        """Send, listen, and work off what people did."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.run(), name="chat: reports")
-            group.create_task(self._clicks.run(), name="chat: clicks")
+            group.create_task(self._plans.run(), name="chat: plans")
+            group.create_task(self._homes.run(), name="chat: homes")
+            group.create_task(self._clicks.inbox.run(), name="chat: clicks")
+            group.create_task(self._asking.inbox.run(), name="chat: requests")
             if self._signed is None:
                 group.create_task(self._connector.listen(self.take), name="chat: socket")
-
                 group.create_task(self.watchdog.run(), name="chat: watchdog")
 
     async def take(self, envelope: Envelope) -> Reply:
         """Take a delivery: our own heartbeat, or something that a person did."""
         if envelope.type == "events_api" and self.watchdog.heard(envelope):
             return Reply()
-        return await self._clicks.take(envelope)
+        return await self._reception.take(envelope)
 
     def status(self) -> dict[str, Any]:
         """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""
@@ -96,7 +114,8 @@ class Chat:
             "last_sent": sender.last_sent.isoformat(timespec="milliseconds") if sender.last_sent else None,
             "messages_behind": sender.behind,
             "messages_cut_down": sender.cut_down,
-            "clicks_open": self._clicks.open,
+            "clicks_open": self._clicks.inbox.open,
+            "requests_open": self._asking.inbox.open,
             "times_deaf": self.watchdog.times,
             "trouble": [words for words in (socket.trouble, self._deaf, sender.trouble) if words],
         }

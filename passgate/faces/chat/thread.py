@@ -8,6 +8,7 @@ from datetime import datetime
 
 from passgate.faces.chat import hurry
 from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.seats import needs, still
 from passgate.faces.chat.text import block, safe
 from passgate.faces.chat.words import (
     MARKS,
@@ -16,7 +17,6 @@ from passgate.faces.chat.words import (
     View,
     asked_at,
     moment,
-    needs,
     title,
     touched,
     vote,
@@ -89,7 +89,10 @@ def _decided(it: Told) -> str:
     asked = ballot(change.terms, decision.gate, "", ()) if change.terms else None
     count = f" ({approvals} of {asked.approvals})" if asked and decision.verdict is Verdict.APPROVE else ""
     codes = ", ".join(safe(code, 40) for code in data.get("overrides") or ())
-    return vote(it.people, decision) + count + (f". Overrides: {codes}" if codes else "")
+    said = vote(it.people, decision) + count + (f". Overrides: {codes}" if codes else "")
+    open_still = decision.verdict is Verdict.APPROVE and asked is not None and approvals < asked.approvals
+    asks = still(it.people, change, tuple(here), decision.gate, it.event.at) if open_still else ""
+    return f"{said}\nStill needed: {asks}" if asks else said
 
 
 def _gate_settled(it: Told) -> str:
@@ -111,7 +114,10 @@ def _moved(it: Told) -> str:
         voters = it.people.mentions(asked_at(it.people, change, (), it.event.at))
         again = ", ".join(safe(name, 64) for name in change.terms.gates)
         later = f" It waits once more at: {again}." if again else ""
-        return f"⏳ {needs(it.people, change, ()).partition(': ')[0]}. Who can decide: {voters}.{later}"
+        needed = needs(it.people, change, (), at=it.event.at)
+        if len(change.terms.requirements) == 1:
+            needed = f"{needed.partition(': ')[0]}."  # its names follow, as calls
+        return f"⏳ {needed} Who can decide: {voters}.{later}"
     if to.is_end:
         known = "\n".join(line for line in (touched(it.view), what_next(it.view)) if line) if change.state is to else ""
         by = f" by {who(it.people, it.event.actor)}" if it.event.actor.person != "passgate" else ""

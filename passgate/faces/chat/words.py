@@ -11,7 +11,7 @@ from passgate.faces.chat.text import fit_lines, safe
 from passgate.model.change import Actor, Change, Door, Event, Gate, JournalEntry, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
 from passgate.policy.ladder import still_asked
-from passgate.policy.votes import ballot_of, standing
+from passgate.policy.votes import ballot_of
 
 SYMBOLS = {
     State.REQUESTED: "📝",
@@ -72,12 +72,17 @@ _TOUCHED = frozenset({StepState.INTENT, StepState.DONE, StepState.FAILED, StepSt
 
 @dataclass(frozen=True)
 class View:
-    """Hold what is known of a change at one moment. `moved` is the event that brought its present state."""
+    """Hold what is known of a change at one moment, `at`. `moved` is the event that brought its present state.
+
+    `plan_file` is the SHA-256 of the file with the whole plan, once it is in the thread.
+    """
 
     change: Change
     decisions: tuple[Decision, ...] = ()
     journal: tuple[JournalEntry, ...] = ()
     moved: Event | None = None
+    at: datetime | None = None
+    plan_file: str = ""
 
 
 def title(change: Change) -> str:
@@ -97,24 +102,6 @@ def who(people: Directory, actor: Actor) -> str:
     return f"{people.name(actor.person)} {DOORS[actor.door]}"
 
 
-def needs(people: Directory, change: Change, decisions: tuple[Decision, ...], gate: str = PLAN) -> str:
-    """Say how many approvals are missing at that gate, and who can give them."""
-    if change.terms is None:
-        return ""
-    asked = ballot_of(change, gate, decisions)
-    votes = standing(decisions, gate=gate, digest=change.digest or "").values()
-    approvals = sum(one.verdict is Verdict.APPROVE for one in votes)
-    groups = " and ".join(safe(group, 60) for group in asked.groups) or "anybody listed"
-    voters = people.names(asked.voters)
-    count = f" ({approvals} of {asked.approvals} so far)" if asked.approvals > 1 else ""
-    barred = f", nor {people.names(tuple(sorted(asked.barred)))}, who approved the plan" if asked.barred else ""
-    return (
-        f"*Needs* {asked.approvals} {'approval' if asked.approvals == 1 else 'approvals'} from {groups}{count}: "
-        f"{voters}; not {people.name(change.requester.person)}, who asked{barred}."
-        f"{''.join(f' {line}' for line in _others(people, change, gate))}"
-    )
-
-
 def asked_at(
     people: Directory, change: Change, decisions: tuple[Decision, ...], at: datetime, gate: str = PLAN
 ) -> tuple[str, ...]:
@@ -123,7 +110,7 @@ def asked_at(
     return still_asked(asked, decisions, people.people, gate=gate, digest=change.digest or "", now=at)
 
 
-def _others(people: Directory, change: Change, gate: str) -> Iterator[str]:
+def others(people: Directory, change: Change, gate: str) -> Iterator[str]:
     """Say who decides in whose place, and who may decide later: from when on, so that it stays right."""
     asked = ballot_of(change, gate, ())
     for one in asked.stand_ins:

@@ -97,6 +97,8 @@ def _action(ws: Workspace, block: Json, element: Json, act: Json) -> Json:
 async def click(ws: Workspace, sockets: Sockets, act: Json) -> Json:
     """Click a button of a message; with `fields`, fill in and submit the modal that opens."""
     user = _person(ws, act)
+    if act.get("home"):
+        return await _click_home(ws, sockets, act, user)
     places = [
         (channel, message, block, element)
         for channel, message in _visible(ws, user)
@@ -108,8 +110,7 @@ async def click(ws: Workspace, sockets: Sockets, act: Json) -> Json:
         sought = ", ".join(f"{name} {act[name]!r}" for name in ("message_ts", "action_id", "value") if act.get(name))
         raise ActError(f"{user} sees no button with {sought}")
     channel, message, block, element = places[0]
-    if element.get("confirm") and act.get("confirm") is not True:
-        raise ActError(f"a dialog asks {element['confirm']['text']['text']!r}: say confirm true to go on")
+    _confirmed(element, act)
     private = "to" in message
     container = {"type": "message", "message_ts": message["ts"], "channel_id": channel, "is_ephemeral": private}
     payload = {
@@ -121,13 +122,63 @@ async def click(ws: Workspace, sockets: Sockets, act: Json) -> Json:
         "response_url": _response_url(ws, channel, user, message["ts"]),
         "actions": [_action(ws, block, element, act)],
     } | ({} if private else {"message": {name: deepcopy(part) for name, part in message.items() if name != "metadata"}})
+    return await _pressed(ws, sockets, act, user, payload, message_ts=message["ts"])
+
+
+async def _pressed(ws: Workspace, sockets: Sockets, act: Json, user: str, payload: Json, **place: str) -> Json:
+    """Send a click, and fill in and submit the modal that it opens where the act has fields for one."""
     before = [view["id"] for view in ws.modals.get(user, [])]
-    result = _outcome(ws, await sockets.deliver("interactive", payload), user, message_ts=message["ts"])
+    result = _outcome(ws, await sockets.deliver("interactive", payload), user, **place)
     if act.get("fields") is None or not result["acked"]:
         return result
     return await submit(
         ws, sockets, {"user": user, "fields": act["fields"], "view_id": await _opened(ws, user, before)}
     )
+
+
+def _confirmed(element: Json, act: Json) -> None:
+    """Refuse a click on what asks first, unless the act says yes to that."""
+    if element.get("confirm") and act.get("confirm") is not True:
+        raise ActError(f"a dialog asks {element['confirm']['text']['text']!r}: say confirm true to go on")
+
+
+async def _click_home(ws: Workspace, sockets: Sockets, act: Json, user: str) -> Json:
+    """Click a button of the App Home that the person sees."""
+    view = ws.homes.get(user, {"blocks": []})
+    places = [
+        (block, element)
+        for block, element in elements_of(view["blocks"])
+        if _wanted(act, element) and block["block_id"] == (act.get("block_id") or block["block_id"])
+    ]
+    if not places:
+        raise ActError(f"{user} sees no such button in the App Home")
+    block, element = places[0]
+    _confirmed(element, act)
+    payload = {
+        "type": "block_actions",
+        **_origin(ws, user),
+        "container": {"type": "view", "view_id": view["id"]},
+        "view": deepcopy(view),
+        "actions": [_action(ws, block, element, act)],
+    }
+    return await _pressed(ws, sockets, act, user, payload)
+
+
+async def home(ws: Workspace, sockets: Sockets, act: Json) -> Json:
+    """Open the app's Home: Slack tells the app by an event, and shows what was published last meanwhile."""
+    user = _person(ws, act)
+    event = {"type": "app_home_opened", "user": user, "channel": f"D{user[1:]}", "tab": "home", "event_ts": ws.stamp()}
+    payload = {
+        "type": "event_callback",
+        "token": "deprecated-verification-token",
+        "team_id": TEAM,
+        "api_app_id": APP,
+        "event_id": ws.new_id("Ev"),
+        "event_time": int(float(event["event_ts"])),
+        "event": event | ({"view": deepcopy(ws.homes[user])} if user in ws.homes else {}),
+    }
+    ack = await sockets.deliver("events_api", payload)  # nobody is warned of an event that was not taken
+    return {"ok": True, "acked": ack.acked, "warning": ""}
 
 
 async def _opened(ws: Workspace, user: str, before: list[str]) -> str:
@@ -156,8 +207,10 @@ _STATE: Final[dict[str, tuple[str, Callable[[Json, Any], Any]]]] = {
     "users_select": ("selected_user", lambda _element, given: given),
     "datepicker": ("selected_date", lambda _element, given: given),
     "timepicker": ("selected_time", lambda _element, given: given),
+    "datetimepicker": ("selected_date_time", lambda _element, given: None if given in {None, ""} else int(given)),
+    "number_input": ("value", lambda _element, given: None if given in {None, ""} else str(given)),
 }
-_INITIAL: Final = ("initial_value", "initial_user", "initial_date", "initial_time")
+_INITIAL: Final = ("initial_value", "initial_user", "initial_date", "initial_time", "initial_date_time")
 
 
 def _initial(element: Json) -> Any:
@@ -182,6 +235,8 @@ def _filled(view: Json, fields: Json) -> tuple[Json, dict[str, str]]:
         values[block["block_id"]] = {element["action_id"]: {"type": element["type"], name: value}}
         if not value and not block.get("optional"):
             complaints[block["block_id"]] = "Please complete this required field."
+        elif value and (wrong := _no_such_number(element, value)):
+            complaints[block["block_id"]] = wrong
         elif isinstance(value, str) and len(value) < element.get("min_length", 0):
             complaints[block["block_id"]] = f"Please lengthen this text to {element['min_length']} characters or more."
         elif isinstance(value, str) and len(value) > element.get("max_length", 3000):
@@ -189,6 +244,18 @@ def _filled(view: Json, fields: Json) -> tuple[Json, dict[str, str]]:
                 f"Please shorten this text to {element.get('max_length', 3000)} characters or less."
             )
     return values, complaints
+
+
+def _no_such_number(element: Json, given: Any) -> str:
+    """Return what Slack's client says of a number that the field does not take; nothing of other fields."""
+    if element["type"] != "number_input":
+        return ""
+    try:
+        number = float(given) if element["is_decimal_allowed"] else int(given)
+    except ValueError:
+        return "Please enter a valid number."
+    low, high = float(element.get("min_value", "-inf")), float(element.get("max_value", "inf"))
+    return "" if low <= number <= high else f"Please enter a number between {low:g} and {high:g}."
 
 
 def _view(ws: Workspace, act: Json) -> tuple[str, Json]:
@@ -307,4 +374,5 @@ ACTS: Final[dict[str, Callable[[Workspace, Sockets, Json], Awaitable[Json]]]] = 
     "say": say,
     "slash": slash,
     "shortcut": shortcut,
+    "home": home,
 }

@@ -50,6 +50,12 @@ def count(value: Any, at: str) -> Faults:
         yield _fault("must be a number between 0 and 3000", at)
 
 
+def moment(value: Any, at: str) -> Faults:
+    """Complain unless the value is a Unix time of ten digits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 10**9 <= value < 10**10:
+        yield _fault("must be a Unix time with 10 digits", at)
+
+
 def anything(_value: Any, _at: str) -> Faults:
     """Accept all: the page does not render it and nothing depends on it."""
     return iter(())
@@ -174,6 +180,19 @@ ELEMENTS = Kinds(
         "checkboxes": Shape({"options": Many(OPTION, 10)}, {**_CHOICE, "initial_options": Many(OPTION, 10)}),
         "datepicker": Shape({}, {**_SELECT, "initial_date": word(10)}),
         "timepicker": Shape({}, {**_SELECT, "initial_time": word(5), "timezone": word(255)}),
+        "datetimepicker": Shape({}, {**_CHOICE, "initial_date_time": moment}),
+        "number_input": Shape(
+            {"is_decimal_allowed": flag},
+            {
+                "action_id": NAME,
+                "initial_value": word(3000),
+                "min_value": word(3000),
+                "max_value": word(3000),
+                "placeholder": plain(150),
+                "focus_on_load": flag,
+                "dispatch_action_config": anything,
+            },
+        ),
         "plain_text_input": Shape(
             {},
             {
@@ -194,7 +213,15 @@ CLICKABLE = ELEMENTS.only(
     "button", "static_select", "users_select", "overflow", "radio_buttons", "checkboxes", "datepicker", "timepicker"
 )
 FILLABLE = ELEMENTS.only(
-    "plain_text_input", "static_select", "users_select", "radio_buttons", "checkboxes", "datepicker", "timepicker"
+    "plain_text_input",
+    "number_input",
+    "static_select",
+    "users_select",
+    "radio_buttons",
+    "checkboxes",
+    "datepicker",
+    "timepicker",
+    "datetimepicker",
 )
 ACCESSORY = ELEMENTS.only(*CLICKABLE.shapes, "image")
 IN_CONTEXT = Kinds(
@@ -261,6 +288,11 @@ VIEW = Shape(
     },
 )
 
+HOME = Shape(
+    {"type": one_of("home"), "blocks": Many(BLOCKS, MODAL_BLOCKS)},
+    {"private_metadata": word(3000, shortest=0), "callback_id": word(255, shortest=0), "external_id": word(255)},
+)
+
 
 def elements_of(blocks: Sequence[Json]) -> Iterator[tuple[Json, Json]]:
     """Yield each interactive or input element together with its block."""
@@ -294,7 +326,9 @@ def faults_of_blocks(blocks: Any) -> list[str]:
 
 
 def faults_of_view(view: Any) -> list[str]:
-    """Return what Slack would say of a modal; nothing when it is right."""
+    """Return what Slack would say of a modal or an App Home; nothing when it is right."""
+    if isinstance(view, dict) and view.get("type") == "home":
+        return [*HOME(view, "/view"), *_twins(view.get("blocks"), "/view/blocks")]
     found = list(VIEW(view, "/view"))
     if isinstance(view, dict):
         blocks = view.get("blocks")

@@ -159,8 +159,8 @@ class SlackServer:
         return self.run(doing())
 
     def state(self) -> Json:
-        """Return messages, threads, ephemerals, open modals and people."""
-        return self._do(self.workspace.snapshot)
+        """Return messages, threads, ephemerals, open modals, people, and how many sockets of the app are open."""
+        return self._do(self._seen)
 
     def act(self, kind: str, **act: Any) -> Json:
         """Act as a person: click, submit, close, say, slash or shortcut; raises ActError when that can't be done."""

@@ -315,10 +315,12 @@ def usergroups_users_list(ws: Workspace, call: Call) -> Json:
     return {"users": list(ws.groups[call.word("usergroup")][2])}
 
 
-def checked_view(given: Any) -> Json:
-    """Return a modal that keeps Slack's limits."""
+def checked_view(given: Any, kind: str = "modal") -> Json:
+    """Return a modal, or an App Home, that keeps Slack's limits."""
     if not isinstance(given, dict):
         raise ApiError("invalid_arguments", response_metadata={"messages": ["[ERROR] missing required field: view"]})
+    if given.get("type") != kind:
+        raise ApiError("invalid_arguments", response_metadata={"messages": [f"[ERROR] view is no {kind}"]})
     if faults := faults_of_view(given):
         raise ApiError("invalid_arguments", response_metadata={"messages": [f"[ERROR] {words}" for words in faults]})
     return given
@@ -405,6 +407,21 @@ def views_update(ws: Workspace, call: Call) -> Json:
     return {"view": deepcopy(replace_view(ws, old["id"], given))}
 
 
+def views_publish(ws: Workspace, call: Call) -> Json:
+    """Put an App Home in the place of the one that a person saw."""
+    given = checked_view(call.structure("view", "invalid_arguments"), "home")
+    call.need("user_id")
+    user = call.word("user_id")
+    if user not in ws.people:
+        raise ApiError("user_not_found")
+    if call.word("hash") and user in ws.homes and call.word("hash") != ws.homes[user]["hash"]:
+        raise ApiError("hash_conflict")
+    known = ws.homes.get(user, {}).get("id", "")
+    ws.homes[user] = new_view(ws, given, view_id=known)
+    ws.changed()
+    return {"view": deepcopy(ws.homes[user])}
+
+
 def files_get_upload_url(ws: Workspace, call: Call) -> Json:
     """Return the address to which a file's bytes go."""
     call.need("filename", "length")
@@ -485,6 +502,7 @@ METHODS: Final[dict[str, Method]] = {
     "views.open": Method(views_open),
     "views.push": Method(views_push),
     "views.update": Method(views_update),
+    "views.publish": Method(views_publish),
     "files.getUploadURLExternal": Method(files_get_upload_url, "files:write"),
     "files.completeUploadExternal": Method(files_complete_upload, "files:write"),
     "reactions.add": Method(reactions_add, "reactions:write"),

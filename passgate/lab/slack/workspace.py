@@ -81,6 +81,7 @@ class Workspace:
     messages: dict[str, dict[str, Json]] = field(default_factory=lambda: {CHANNEL: {}})
     ephemerals: list[Json] = field(default_factory=list)
     modals: dict[str, list[Json]] = field(default_factory=dict)
+    homes: dict[str, Json] = field(default_factory=dict)
     warnings: list[Json] = field(default_factory=list)
     files: dict[str, Json] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
@@ -199,6 +200,7 @@ class Workspace:
                 },
                 "ephemerals": self.ephemerals,
                 "modals": self.modals,
+                "homes": self.homes,
                 "warnings": self.warnings,
             }
         )

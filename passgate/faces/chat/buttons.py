@@ -1,0 +1,132 @@
+"""Draw the buttons by which people decide, what they confirm, and the dialog that asks for a reason. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from passgate.faces.chat.text import plain, safe
+from passgate.faces.chat.words import title
+from passgate.model.change import Change, State
+from passgate.model.decision import PLAN, Decision, Verdict
+from passgate.policy.votes import standing
+
+Block = dict[str, Any]
+
+APPROVE = "passgate_approve"
+DENY = "passgate_deny"
+RETRACT = "passgate_retract"
+VERDICTS = {APPROVE: Verdict.APPROVE, DENY: Verdict.DENY, RETRACT: Verdict.RETRACT}
+REASON_MODALS = {"passgate_deny_reason": Verdict.DENY, "passgate_approve_reason": Verdict.APPROVE}
+REASON_BLOCK, REASON_INPUT = "reason", "text"
+BUTTON, CONFIRM_TITLE, CONFIRM_TEXT, CONFIRM_BUTTON = 75, 100, 300, 30
+REASON = 500
+
+
+def decide_block(
+    change: Change,
+    gate: str,
+    decisions: Collection[Decision],
+    seal: Callable[[Change, str], str],
+    block_id: str = "decide",
+) -> Block | None:
+    """Return the buttons of a gate as it is now; None where nothing can be decided or taken back there."""
+    waits = change.state is State.WAITING if gate == PLAN else _at(change, gate)
+    votes = standing(decisions, gate=gate, digest=change.digest or "").values()
+    given = {one.verdict for one in votes}
+    value = seal(change, gate)
+    elements = [_approve(change, gate, value), _deny(value)] if waits else []
+    if given and (waits or (gate == PLAN and change.state in {State.APPROVED, State.SCHEDULED})):
+        elements.append(_retract(change, value, Verdict.APPROVE if Verdict.APPROVE in given else Verdict.DENY))
+    return {"type": "actions", "block_id": block_id, "elements": elements} if elements else None
+
+
+def reason_modal(change: Change, gate: str, verdict: Verdict, value: str) -> dict[str, Any]:
+    """Return the dialog that asks for the reason of a decision; `value` comes back with it."""
+    callback = next(name for name, meant in REASON_MODALS.items() if meant is verdict)
+    deny = verdict is Verdict.DENY
+    asked = "The reason goes to who asked and into the record."
+    more = "" if deny else f"\n{safe(_effect(change, gate), 1500)}\nPolicy wants a reason for an approval too. "
+    return {
+        "type": "modal",
+        "callback_id": callback,
+        "private_metadata": value,
+        "title": _plain(f"{'Deny' if deny else 'Approve'} {change.id}", 24),
+        "submit": _plain("Deny" if deny else "Approve", 24),
+        "close": _plain("Back", 24),
+        "blocks": [
+            {
+                "type": "section",
+                "text": {"type": "mrkdwn", "text": f"*{safe(title(change), 200)}*{more or chr(10)}{asked}"},
+            },
+            {
+                "type": "input",
+                "block_id": REASON_BLOCK,
+                "label": _plain("Why not?" if deny else "Why is it right?", 100),
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": REASON_INPUT,
+                    "multiline": True,
+                    "min_length": 3,
+                    "max_length": REASON,
+                },
+            },
+        ],
+    }
+
+
+def _at(change: Change, gate: str) -> bool:
+    return change.open_gate is not None and change.open_gate.name == gate
+
+
+def _approve(change: Change, gate: str, value: str) -> Block:
+    """Return Approve, with what it does to confirm; where a reason is asked for, its dialog does that."""
+    button = {"type": "button", "action_id": APPROVE, "text": _plain("Approve", BUTTON), "style": "primary"}
+    if change.terms is not None and change.terms.asked_at(gate).reason_required:
+        return {**button, "value": value}
+    return {**button, "value": value, "confirm": _confirm(f"Approve {change.id}?", _effect(change, gate), "Approve")}
+
+
+def _effect(change: Change, gate: str) -> str:
+    """Say what an approval lets happen. What is overridden comes before the impact: that is cut where room ends."""
+    at, plan = change.gate(gate), change.plan
+    todo = plan.steps[at.step :] if plan and at else ()
+    impact = "; ".join(step.impact for step in todo if step.impact) if at else "; ".join(plan.impact if plan else ())
+    codes = ", ".join(check.code for check in plan.warnings) if plan and not at else ""
+    overrides = f" You override warnings: {codes}." if codes else ""
+    return f"Passgate carries {'the rest of ' if at else ''}the plan out as it is shown.{overrides} {impact}"
+
+
+def _deny(value: str) -> Block:
+    return {
+        "type": "button",
+        "action_id": DENY,
+        "text": _plain("Deny", BUTTON),
+        "style": "danger",
+        "value": value,
+    }
+
+
+def _retract(change: Change, value: str, given: Verdict) -> Block:
+    noun = "approval" if given is Verdict.APPROVE else "denial"
+    asked = f"Your own {noun} of {change.id} no longer counts, and what hung on it waits again. Others' stay."
+    return {
+        "type": "button",
+        "action_id": RETRACT,
+        "text": _plain(f"Take my {noun} back", BUTTON),
+        "value": value,
+        "confirm": _confirm(f"Take your {noun} back?", asked, "Take it back"),
+    }
+
+
+def _confirm(asked: str, text: str, yes: str) -> Block:
+    return {
+        "title": _plain(asked, CONFIRM_TITLE),
+        "text": _plain(text, CONFIRM_TEXT),
+        "confirm": _plain(yes, CONFIRM_BUTTON),
+        "deny": _plain("Back", CONFIRM_BUTTON),
+    }
+
+
+def _plain(text: str, longest: int) -> Block:
+    return {"type": "plain_text", "text": plain(text, longest), "emoji": False}
