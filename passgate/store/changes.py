@@ -58,10 +58,7 @@ def newest(connection: Connection, states: Sequence[State], limit: int) -> tuple
     query = select(changes).order_by(changes.c.number.desc()).limit(limit)
     if states:
         query = query.where(changes.c.state.in_([state.value for state in states]))
-    wanted = query.with_only_columns(changes.c.id)
-    come_to, let_through = gates.of_changes(connection, wanted), scheduling.overrides_of(connection, wanted)
-    rows = connection.execute(query)
-    return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
+    return _all(connection, query)
 
 
 def soonest(connection: Connection, start: int, limit: int) -> tuple[Change, ...]:
@@ -82,9 +79,10 @@ def of_requester(connection: Connection, person: str, limit: int, *, ended: bool
 
 
 def _all(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
-    rows = connection.execute(query).all()
-    come_to = gates.of_changes(connection, [row.id for row in rows])
-    return tuple(_change(row, come_to.get(row.id, ())) for row in rows)
+    wanted = query.with_only_columns(changes.c.id)
+    come_to, let_through = gates.of_changes(connection, wanted), scheduling.overrides_of(connection, wanted)
+    rows = connection.execute(query)
+    return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
 
 
 def file(
