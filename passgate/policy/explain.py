@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from passgate.model.decision import Kind, Said
 from passgate.policy.facts import Facts
-from passgate.settings.rules import Approval, PolicyRule
+from passgate.settings.rules import Approval, Escalation, GateRule, PolicyRule
 
 
 def said(rule: PolicyRule, why_not: str, facts: Facts) -> Said:
@@ -16,23 +16,37 @@ def said(rule: PolicyRule, why_not: str, facts: Facts) -> Said:
         return Said(rule=rule.name, words=(f"does not apply: {why_not}",))
     if facts.kind is Kind.BREAK_GLASS and rule.break_glass is not None:
         return Said(rule=rule.name, words=tuple(_of_glass(rule)))
+    if facts.kind is Kind.BREAK_GLASS:
+        stays = dict(_TELLERS)["undo_on_failure"](rule)
+        return Said(rule=rule.name, words=("asks for nothing now: who breaks the glass needs no approval", *stays))
     told = [line for field, tell in _TELLERS if field in rule.model_fields_set for line in tell(rule)]
-    asked = [
-        f"at the gate {name}: {' and '.join(_count(one) for one in rule.gates[name].approval)}"
-        f"{', not by who approved the plan' if rule.gates[name].others else ''}, within "
-        f"{span_words(rule.gates[name].approve_within)}"
-        for name in facts.gates
-        if name in rule.gates
-    ]
+    asked = [line for name in facts.gates if name in rule.gates for line in _at_gate(name, rule.gates[name])]
     return Said(rule=rule.name, words=(*told, *asked) or ("asks for nothing",))
+
+
+def _at_gate(name: str, gate: GateRule) -> Iterator[str]:
+    others = ", not by who approved the plan" if gate.others else ""
+    count = " and ".join(_count(one) for one in gate.approval)
+    yield f"at the gate {name}: {count}{others}, within {span_words(gate.approve_within)}"
+    for line in (*_reminders(gate.remind), *_escalations(gate.escalate)):
+        yield f"at the gate {name}: {line}"
+
+
+def _reminders(remind: tuple[timedelta, ...]) -> list[str]:
+    return [f"a reminder after {' and '.join(span_words(one) for one in remind)}"] if remind else []
+
+
+def _escalations(escalate: tuple[Escalation, ...]) -> list[str]:
+    return [f"after {span_words(one.after)} {' or '.join(one.groups)} may decide too" for one in escalate]
 
 
 def _of_glass(rule: PolicyRule) -> Iterator[str]:
     if (glass := rule.break_glass) is not None:
         yield (
-            f"lets {' or '.join((*glass.groups, *glass.people)) or 'nobody'} break the glass; to be begun within "
-            f"{span_words(glass.execute_within)}, reviewed by {' or '.join(glass.reviewers)} within "
-            f"{span_words(glass.review_within)}"
+            f"lets {' or '.join((*glass.groups, *glass.people)) or 'nobody'} break the glass: no approval, no second "
+            f"gate; over {span_words(glass.execute_within)} after it was asked for; then "
+            f"{' or '.join(glass.reviewers)} review it within {span_words(glass.review_within)}"
+            f"{'; freezes do not stop it' if glass.overrides_freezes else '; freezes stop it as any other'}"
         )
 
 
@@ -72,16 +86,8 @@ _TELLERS: tuple[tuple[str, Callable[[PolicyRule], list[str]]], ...] = (
     ),
     ("reason_required", lambda rule: ["an approval needs a reason"] if rule.reason_required else []),
     ("doors", lambda rule: [f"decisions only by {' or '.join(rule.doors)}"] if rule.doors else []),
-    (
-        "remind",
-        lambda rule: [f"a reminder after {', '.join(span_words(one) for one in rule.remind)}"] if rule.remind else [],
-    ),
-    (
-        "escalate",
-        lambda rule: [
-            f"after {span_words(one.after)} {' or '.join(one.groups)} may decide too" for one in rule.escalate
-        ],
-    ),
+    ("remind", lambda rule: _reminders(rule.remind)),
+    ("escalate", lambda rule: _escalations(rule.escalate)),
     (
         "standing",
         lambda rule: [f"an approval may stand for {span_words(rule.standing)} of a schedule"] if rule.standing else [],

@@ -42,7 +42,7 @@ async def test_a_broken_glass_is_told_in_the_channel_itself(place: Place) -> Non
             "Alice Archer",
             "“the dongle died”",
             "<@U0BOB>, <@U0CAROL>",
-            "is over at",
+            "no step of it begins after",
             "reviews it",
         ):
             assert words in said

@@ -57,7 +57,7 @@ def review_opened(people: Directory, event: Event, view: View) -> str:
     """Tell everybody that a glass is broken: who, what, why, until when, and who looks at it afterwards."""
     change, terms = view.change, view.change.terms
     within = terms.execute_within if terms else None
-    until = f", and is over at {moment(event.at + within)}" if within else ""
+    until = f"; no step of it begins after {moment(event.at + within)}" if within else ""
     reviewers = people.mentions(event.data.get("reviewers") or ())
     due = _time(event, "due_at")
     return (

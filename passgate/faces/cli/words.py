@@ -81,6 +81,8 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
     if plan:
         yield from plan_lines(plan, change.get("digest") or "", change.get("terms"), change.get("approve_by"))
     yield from (f"Freeze {one['freeze']}: {_let_through(one)}" for one in change.get("overrides") or ())
+    if (change.get("terms") or {}).get("break_glass"):
+        yield f"Its review: passgate review show {change['id']}"
     if decisions:
         yield "Decisions:"
         yield from (f"  {_decision(one)}{_overridden(one, plan)}" for one in decisions)
@@ -113,6 +115,7 @@ def plan_lines(plan: Json, digest: str, terms: Json | None, approve_by: str | No
     yield from check_lines(plan["checks"])
     if terms:
         yield f"Needs: {terms_words(terms, approve_by)}"
+        yield from (f"  {line}" for line in (*_later(terms), *_in_place(terms)))
         yield from _gates(plan, terms)
 
 
@@ -132,7 +135,8 @@ def terms_words(terms: Json, approve_by: str | None = None) -> str:
     if terms["pre_authorised"]:
         return f"no decision: policy {terms['policy']!r} authorises it in advance"
     if glass := terms.get("break_glass"):
-        return f"no decision: {glass['by']} broke the glass; {' or '.join(glass['groups'])} review it afterwards"
+        who = f"{' or '.join(glass['groups'])} ({', '.join(glass['reviewers'])})"
+        return f"no approval: {glass['by']} breaks the glass, and one of {who} reviews it afterwards"
     until = f", until {moment(approve_by)}" if approve_by else ""
     return f"{approvals_words(terms)}{until}; policy {terms['policy']!r}"
 
@@ -159,19 +163,34 @@ def policy_lines(terms: Json, approve_by: str | None = None) -> Iterator[str]:
     yield f"  Together: {terms_words(terms, approve_by)}"
     for name, gate in terms.get("gates", {}).items():
         others = ", not from who approved the plan" if gate["others"] else ""
-        yield f"  At the gate {name}: {approvals_words(gate)}{others}"
-    for one in terms.get("escalations") or ():
-        who = f"{' or '.join(one['groups'])} may decide too ({', '.join(one['voters'])})"
-        yield f"  After {span(one['after'])}: {who}"
-    for one in terms.get("stand_ins") or ():
-        yield (
-            f"  {one['person']} decides in the place of {one['of']} from {moment(one['since'])} to "
-            f"{moment(one['until'])}"
-        )
+        within = f", within {span(gate['approve_within'])}"
+        yield f"  At the gate {name}: {approvals_words(gate)}{others}{within}"
+        yield from (f"  At the gate {name}: {line}" for line in _later(gate))
+    yield from (f"  {line}" for line in (*_later(terms), *_in_place(terms)))
     if terms.get("doors"):
         yield f"  Decisions are taken only by {' or '.join(terms['doors'])}"
     for person, why in terms.get("excluded", {}).items():
         yield f"  Does not count: {person}, who {why}"
+
+
+def _later(asked: Json) -> Iterator[str]:
+    """Yield who may decide later, if nobody did."""
+    for one in asked.get("escalations") or ():
+        yield f"after {span(one['after'])} {' or '.join(one['groups'])} may decide too ({', '.join(one['voters'])})"
+
+
+def _in_place(terms: Json) -> Iterator[str]:
+    """Yield who decides for whom while they are away, among those who are asked."""
+    asked = {
+        voter
+        for gate in (terms, *terms.get("gates", {}).values())
+        for one in gate["requirements"]
+        for voter in one["voters"]
+    }
+    for one in terms.get("stand_ins") or ():
+        if one["of"] in asked:
+            span_of = f"from {moment(one['since'])} to {moment(one['until'])}"
+            yield f"{one['person']} decides in the place of {one['of']} {span_of}; both have one vote together"
 
 
 def _target(one: Json) -> str:
