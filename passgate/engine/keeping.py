@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,11 +32,10 @@ class Keeping:
 
     def status(self) -> dict[str, object]:
         """Return how the engine stands, as `passgate status` and `doctor` show it."""
-        states = (State.WAITING, State.APPROVED, State.SCHEDULED, State.APPLYING)
-        open_now = self.desk.runtime.store.changes(states, limit=10_000)
+        counts = self.desk.runtime.store.counts()
         return {
             "runs_in_hand": len(self.worker.in_hand),
-            "changes_open": Counter(one.state.value for one in open_now),
+            "changes_open": {state: count for state, count in counts.items() if not State(state).is_end},
         }
 
 

@@ -12,8 +12,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -27,6 +27,8 @@ from passgate.engine.keeping import Keeping, keep_running
 from passgate.engine.runtime import Runtime, open_runtime, use
 from passgate.errors import ConflictError, PassgateError
 from passgate.faces.chat.service import Chat
+from passgate.faces.metrics import Metrics
+from passgate.faces.notices import channels
 from passgate.faces.web.app import make_app
 from passgate.settings import place
 from passgate.settings.load import resolve
@@ -43,10 +45,21 @@ async def serve(runtime: Runtime) -> None:
     async with AsyncExitStack() as stack:
         keeping = await stack.enter_async_context(keep_running(runtime))
         chat = await stack.enter_async_context(chatting(runtime, keeping.desk))
+        for send in channels(runtime.config.chat.notices, runtime.store, runtime.home):
+            stack.enter_context(_running(send(), "notices"))
         url = await stack.enter_async_context(answering(runtime, keeping, chat))
         (runtime.home / "service.url").write_text(url, encoding="utf-8")
         log.info("passgate answers at %s", url)
         await ended.wait()
+
+
+@contextmanager
+def _running(work: Coroutine[None, None, None], name: str) -> Iterator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @asynccontextmanager
@@ -100,7 +113,10 @@ async def answering(runtime: Runtime, keeping: Keeping, chat: Chat | None) -> As
 
     app = make_app(keeping.desk, runtime.config.people)
     app.state.status = status
-    app.router.routes.extend(chat.routes if chat else ())
+    metrics = Metrics(runtime.store, chat.status if chat else None)
+    app.router.routes.extend((metrics.route, *(chat.routes if chat else ())))
+    if chat:
+        chat.on_ack = metrics.acks.observe
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((service.host, service.port))

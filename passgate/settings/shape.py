@@ -135,10 +135,30 @@ class Slack(Settings):
         return self
 
 
+class Notice(Settings):
+    """Name one other channel that is told what happens: Teams, Mattermost, mail, anything that apprise speaks to."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Of your own choice; the log names it")
+    url: Reference = Field(description="apprise's address of it, by reference: it holds tokens or passwords")
+    about: tuple[Literal["waiting", "ended", "stopped", "break-glass", "review", "chat-deaf"], ...] = Field(
+        default=("waiting", "stopped", "break-glass", "review", "chat-deaf"),
+        min_length=1,
+        description="What it is told",
+    )
+
+
 class Chat(Settings):
     """config/chat.yaml: where reports go. Without it, approvals work on the command line."""
 
     slack: Slack | None = Field(default=None, description="Left out: no chat")
+    notices: tuple[Notice, ...] = Field(default=(), description="Other channels; they are told, and decide nothing")
+
+    @field_validator("notices")
+    @classmethod
+    def _each_name_once(cls, notices: tuple[Notice, ...]) -> tuple[Notice, ...]:
+        if len({one.name for one in notices}) < len(notices):
+            raise PydanticCustomError("notices", "each name once")
+        return notices
 
 
 class NamedDevice(Settings):

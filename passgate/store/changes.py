@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from passgate.errors import ConflictError, UnknownNameError
 from passgate.ledger.canonical import time_text
@@ -83,6 +83,12 @@ def _all(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
     come_to, let_through = gates.of_changes(connection, wanted), scheduling.overrides_of(connection, wanted)
     rows = connection.execute(query)
     return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many changes are in each state."""
+    query = select(changes.c.state, func.count()).group_by(changes.c.state)
+    return {state: int(count) for state, count in connection.execute(query)}
 
 
 def file(

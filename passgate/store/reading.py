@@ -25,6 +25,11 @@ def after(connection: Connection, seq: int, change: str | None, limit: int) -> t
     return tuple(read_event(row.body, row.leaf_hash) for row in rows)
 
 
+def newest_seq(connection: Connection) -> int:
+    """Return the place of the newest event; 0 while there is none."""
+    return connection.scalar(select(ledger.c.seq).order_by(ledger.c.seq.desc()).limit(1)) or 0
+
+
 def of_type(connection: Connection, change_id: str, kind: EventType) -> tuple[RecordedEvent, ...]:
     """Return all events of one type of a change, in order."""
     query = select(ledger.c.body, ledger.c.leaf_hash).where(ledger.c.change == change_id).order_by(ledger.c.seq)

@@ -169,6 +169,11 @@ class Store:
         with self._database.reading() as connection:
             return changes.of_requester(connection, person, limit, ended=ended)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many changes are in each state."""
+        with self._database.reading() as connection:
+            return changes.counts(connection)
+
     def set_flow_run(self, change_id: str, flow_run: str) -> None:
         """Note which flow run carries the change out."""
         with self._writing() as write:
@@ -379,6 +384,11 @@ class Store:
         """Return the events behind a place in the ledger, those of one change if it is named."""
         with self._database.reading() as connection:
             return reading.after(connection, after, change, limit)
+
+    def newest_seq(self) -> int:
+        """Return the place of the newest event in the ledger; 0 while there is none."""
+        with self._database.reading() as connection:
+            return reading.newest_seq(connection)
 
     def events_of(self, change_id: str, kind: EventType) -> tuple[RecordedEvent, ...]:
         """Return all events of one type of a change, in order."""

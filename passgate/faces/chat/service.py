@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,6 +78,8 @@ class Chat:
         commands = Commands(connector, store, self._asking, callers, renderer=renderer, waits=waiting, links=links)
         self._reception = Reception(self._clicks, self._asking, commands, self._homes)
         self._signed = signed
+        self.on_ack: Callable[[float], object] = float
+        """Told how many seconds it took to store each delivery."""
         self.watchdog = Watchdog(connector, store, clock, heartbeat_channel)
 
     @property
@@ -100,7 +103,10 @@ class Chat:
         """Take a delivery: our own heartbeat, or something that a person did."""
         if envelope.type == "events_api" and self.watchdog.heard(envelope):
             return Reply()
-        return await self._reception.take(envelope)
+        began = time.perf_counter()
+        reply = await self._reception.take(envelope)
+        self.on_ack(time.perf_counter() - began)
+        return reply
 
     def status(self) -> dict[str, Any]:
         """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""
