@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -135,10 +135,11 @@ class Workshop(House):
 
 
 @contextlib.contextmanager
-def open_workshop(home: Path) -> Iterator[Workshop]:
-    """Run a lab and an engine in that home."""
+def open_workshop(home: Path, edit: Callable[[Path], object] = lambda _: None) -> Iterator[Workshop]:
+    """Run a lab and an engine in that home; `edit` may change its config first."""
     with Lab.start(home) as lab, _loop() as loop:
         for_tests(lab.config)
+        edit(lab.config)
         runtime = with_test_content(open_runtime(home, ROOT, lab.config))
         tokens = {person: runtime.store.issue_token(person, now()) for person in PEOPLE}
         bell = HandBell(runtime)

@@ -27,4 +27,6 @@ async def ask_again(runtime: Runtime, change_id: str, actor: Actor) -> Change:
             hint=f"If it is wanted once more, request it: `passgate request {old.runbook} ...`.",
             subject=old.id,
         )
-    return await file_change(runtime, old.runbook, old.ask, actor, replaces=old.id)
+    # Whoever stands behind a schedule stands behind what is asked for again in its place.
+    behind = tuple(old.terms.excluded) if old.schedule and old.terms else ()
+    return await file_change(runtime, old.runbook, old.ask, actor, replaces=old.id, behind=behind)

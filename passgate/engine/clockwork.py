@@ -9,6 +9,7 @@ from passgate.engine.climbing import climb
 from passgate.engine.desk import Bell
 from passgate.engine.ending import evidence_file, write_evidence
 from passgate.engine.gate import is_ready, reconsider, settle
+from passgate.engine.mending import mend
 from passgate.engine.reviewing import look_after_reviews
 from passgate.engine.runtime import Runtime
 from passgate.errors import PassgateError
@@ -94,12 +95,13 @@ class Clockwork:
         return True
 
     async def _close(self, change: Change) -> None:
-        """End the run of a change that has ended, and write the evidence that a crash kept from being written."""
+        """End the run of a change that has ended, and do what follows from it, each once: its evidence, its mends."""
         if not await self._wake(change):
             return
         try:
             if change.plan is not None and not evidence_file(self._runtime.home, change.id).exists():
                 await write_evidence(self._runtime, change)
+            await mend(self._runtime, change, self._bell.start)
             self._runtime.store.close_change(change.id, self._runtime.clock())
         except PassgateError as error:
             log.warning("%s: %s", change.id, error.message)

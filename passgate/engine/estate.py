@@ -26,6 +26,7 @@ from passgate.engine.notes import Notebook
 from passgate.engine.steps import Ask, Reads, Runbook, Systems
 from passgate.engine.survey import Survey
 from passgate.errors import ConfigError, PassgateError
+from passgate.model.drift import Declaration, Declared
 from passgate.model.guest import GuestUsb
 from passgate.model.inventory import GuestFamily, Host, Inventory, Power, Vm
 from passgate.model.pci import ConfirmedBus
@@ -143,6 +144,7 @@ class Estate:
             survey=self.survey,
             logs=self.logs.reader(""),
             notes=Notebook(),
+            declaration=declaration(self._config),
         )
 
     def _needed_shell(self) -> EsxiShell:
@@ -230,3 +232,13 @@ class Estate:
 
 async def _nothing() -> dict[str, Any]:
     return {}
+
+
+def declaration(config: Config) -> Declaration:
+    """Return the declared attachments, with what names in config/devices.yaml stand for."""
+    names = {name: one.selector for name, one in config.devices.devices.items()}
+    declared = tuple(
+        Declared(vm=one.vm, device=one.device, selector=names.get(one.device, one.device), vmotion=one.vmotion)
+        for one in config.attachments.attachments
+    )
+    return Declaration(devices=declared, whole=config.attachments.whole)

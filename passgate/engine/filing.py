@@ -43,19 +43,23 @@ async def file_change(
     schedule: ForSchedule | None = None,
     replaces: str | None = None,
     key: str = "",
+    behind: tuple[str, ...] = (),
 ) -> Change:
     """Check, plan and file a change. `flow_run` is given when Prefect started the run by itself.
 
-    `replaces` is a change that came to nothing and is asked for again (`passgate.engine.again`).
-    `schedule` is given when it is an occurrence of one; that is filed once: ConflictError at the second time. A request
-    with a `key` is filed once, however often it is worked on: what was filed under it is found.
+    `replaces` is a change that came to nothing and is asked for again (`passgate.engine.again`). `schedule` is given
+    when it is an occurrence of one; that is filed once: ConflictError at the second time. A request with a `key` is
+    filed once, however often it is worked on: what was filed under it is found. `behind` are people who stand behind it
+    beside who asks.
     """
     known = runtime.store.change_filed(key) if key else None
     if known is not None and known.state is not State.REQUESTED:
         return open_gate(runtime, known) if known.state is State.PLANNED else known
     runbook, ask = asked(runtime, slug, fields)
     _refuse_haste(runtime, ask, actor)
-    plan, terms = await previewed(runtime, runbook, ask, actor, behind=schedule.behind if schedule else ())
+    plan, terms = await previewed(
+        runtime, runbook, ask, actor, behind=(*behind, *(schedule.behind if schedule else ()))
+    )
     refuse_stops(plan)
     store, now = runtime.store, runtime.clock()
     asked_for = ask.model_dump(mode="json")
@@ -159,9 +163,7 @@ def _device(runtime: Runtime, selector: UsbSelector) -> UsbSelector:
             hint=f"Names there: {', '.join(sorted(devices)) or 'none'}. Or give vendor:product, as in 18a5:0302.",
             subject="device",
         )
-    one = devices[name]
-    parts = (one.vendor_product, one.path and f"path:{one.path}", one.serial and f"serial:{one.serial}")
-    return UsbSelector(",".join(part for part in parts if part))
+    return UsbSelector(devices[name].selector)
 
 
 def _said(error: ErrorDetails) -> str:

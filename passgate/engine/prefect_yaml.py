@@ -17,8 +17,11 @@ from ruamel.yaml import YAML
 from passgate.engine.catalogue import load
 from passgate.engine.deployed import entry_point
 from passgate.engine.steps import Runbook
+from passgate.engine.triggers import trigger_of
 from passgate.engine.worker import POOL
-from passgate.settings.place import content
+from passgate.settings.load import load_config
+from passgate.settings.place import config_dir, content
+from passgate.settings.schedules import ScheduleRule
 
 HEAD = """\
 # Written by `python -m passgate.engine.prefect_yaml`; `make check` compares. `passgate up` deploys the same by itself.
@@ -28,9 +31,12 @@ HEAD = """\
 """
 
 
-def prefect_yaml(runbooks: Iterable[Runbook[Any]]) -> str:
-    """Return the text of prefect.yaml for those runbooks."""
-    deployments = [
+def prefect_yaml(runbooks: Iterable[Runbook[Any]], schedules: Iterable[ScheduleRule] = ()) -> str:
+    """Return the text of prefect.yaml for those runbooks, with the schedules that config has of them."""
+    of_each: dict[str, list[dict[str, Any]]] = {}
+    for rule in schedules:
+        of_each.setdefault(rule.runbook, []).append(_schedule(rule))
+    deployments: list[dict[str, Any]] = [
         {
             "name": one.slug,
             "entrypoint": entry_point(one.slug),
@@ -38,6 +44,7 @@ def prefect_yaml(runbooks: Iterable[Runbook[Any]]) -> str:
             "tags": ["passgate", one.risk.value],
             "enforce_parameter_schema": True,
             "work_pool": {"name": POOL},
+            **({"schedules": of_each[one.slug]} if one.slug in of_each else {}),
         }
         for one in runbooks
     ]
@@ -46,6 +53,13 @@ def prefect_yaml(runbooks: Iterable[Runbook[Any]]) -> str:
         {"name": "passgate", "prefect-version": version("prefect"), "pull": [], "deployments": deployments}, text
     )
     return HEAD + text.getvalue()
+
+
+def _schedule(rule: ScheduleRule) -> dict[str, Any]:
+    """Return a schedule as Prefect takes it. What it rings for is decided by Passgate's own table."""
+    trigger = trigger_of(rule).model_dump(include={"cron", "rrule", "timezone"}, exclude_none=True)
+    ask = rule.model_dump(mode="json")["ask"]
+    return {"slug": rule.name, **trigger, "active": not rule.paused, "parameters": ask}
 
 
 def missing(text: str, wanted: str) -> list[str]:
@@ -59,7 +73,7 @@ def missing(text: str, wanted: str) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write prefect.yaml beside flows/, or with `--check` say that it differs."""
     file = content() / "prefect.yaml"
-    wanted = prefect_yaml(load(content()).values())
+    wanted = prefect_yaml(load(content()).values(), load_config(config_dir()).schedules.schedules)
     if "--check" not in arguments:
         file.write_text(wanted, encoding="utf-8")
         return 0
@@ -67,7 +81,8 @@ def main(arguments: list[str]) -> int:
     if there == wanted:
         return 0
     about = f" ({', '.join(missing(there, wanted))})" if missing(there, wanted) else ""
-    sys.stderr.write(f"{file} differs from flows/{about}. Run: python -m passgate.engine.prefect_yaml\n")
+    said = f"{file} differs from flows/ and config/schedules/{about}."
+    sys.stderr.write(f"{said} Run: python -m passgate.engine.prefect_yaml\n")
     return 1
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from passgate.engine.ports import Guest, Hosts, HostShell, Logs, Notes, Survey, VSphere
+from passgate.model.drift import Declaration
 from passgate.model.inventory import Inventory
 from passgate.model.plan import CheckResult, Risk, Severity
 from passgate.model.table import Table
@@ -178,7 +179,7 @@ class Systems:
     Every mutating method of these asks the engine for authority before it sends anything; with systems that were made
     for reading it is always refused. `tell` is for steps that only look and have news while they do: what it is given
     is recorded in the ledger and shown in the change's thread and in `passgate watch`. `notes` are the step's own, and
-    survive a crash.
+    survive a crash. `declaration` is what config/attachments.yaml says, names of devices resolved.
     """
 
     vsphere: VSphere
@@ -189,6 +190,7 @@ class Systems:
     logs: Logs
     notes: Notes
     tell: Tell = tell_nobody
+    declaration: Declaration = field(default_factory=Declaration)
 
 
 class Step(ABC):

@@ -223,6 +223,7 @@ class EventType(StrEnum):
     HELD_UP = "run.held_up"
     GUEST_PROOF = "guest.proof"
     EVIDENCE = "evidence.written"
+    MENDS = "drift.mends"
     SCHEDULE = "schedule.changed"
     OCCURRENCE = "schedule.occurrence"
     TRIGGER = "schedule.put_right"

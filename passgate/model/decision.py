@@ -138,7 +138,8 @@ class Terms(Asked):
     `policy` names the rules that apply, `said` what each asked for. `excluded` says of people why they don't count: who
     asked, who stands behind it, who acts for them. `doors` are where decisions may be given; none means anywhere.
     `gates` are the second gates of this plan that policy has terms for, by name. `standing` is how long an approval may
-    stand for later runs of a schedule. `targets` is what the rules were told that the change is about.
+    stand for later runs of a schedule, `mends` whether changes that mend a drift it found may be filed. `targets` is
+    what the rules were told that the change is about.
     """
 
     policy: str
@@ -152,6 +153,7 @@ class Terms(Asked):
     undo_on_failure: bool = True
     break_glass: GlassBroken | None = None
     standing: timedelta | None = None
+    mends: bool = False
     gates: dict[str, GateTerms] = Field(default_factory=dict)
     said: tuple[Said, ...] = ()
     targets: tuple[Target, ...] = ()

@@ -92,5 +92,9 @@ _TELLERS: tuple[tuple[str, Callable[[PolicyRule], list[str]]], ...] = (
         "standing",
         lambda rule: [f"an approval may stand for {span_words(rule.standing)} of a schedule"] if rule.standing else [],
     ),
+    (
+        "mends",
+        lambda rule: ["what it finds drifted may be asked to be mended" if rule.mends else "it may not mend drift"],
+    ),
 )
 """What each field of a rule asks for, in words; only fields that the rule has are told."""

@@ -96,6 +96,7 @@ def choose(policy: Policy, people: People, facts: Facts) -> Terms:
         remind=_moments(rule.remind for rule in rules),
         escalations=seats.escalations(one for rule in rules for one in rule.escalate),
         standing=min((rule.standing for rule in rules if rule.standing), default=None),
+        mends=_all_that_say(rule.mends for rule in rules),
         targets=facts.targets,
         said=(*(said(one.rule, one.why_not, facts) for one in matches), *_of_unknown(facts)),
     )
@@ -343,3 +344,8 @@ def _broken(terms: Terms, rules: Sequence[PolicyRule], people: People, facts: Fa
             ),
         }
     )
+
+
+def _all_that_say(said: Iterable[bool | None]) -> bool:
+    """Say whether something is allowed that nothing allows by itself: one rule says so, and none forbids it."""
+    return min((one for one in said if one is not None), default=False)

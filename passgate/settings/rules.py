@@ -156,6 +156,9 @@ class PolicyRule(Selector):
     standing: Duration | None = Field(
         default=None, description="How long an approval may stand for later runs of a schedule; none: not at all"
     )
+    mends: bool | None = Field(
+        default=None, description="Whether `usb-drift --mend` may file the changes that mend a drift; none: no"
+    )
     gates: dict[GateName, GateRule] = Field(
         default_factory=dict,
         description="Second gates by name, such as host-reboot and guest-reboot; one that is not named here is not "

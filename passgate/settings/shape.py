@@ -171,6 +171,12 @@ class NamedDevice(Settings):
     serial: str | None = Field(default=None, description="As the host's shell shows it")
     description: str = Field(default="", description="For people")
 
+    @property
+    def selector(self) -> str:
+        """Return what the name stands for, as people write it."""
+        parts = (self.vendor_product, self.path and f"path:{self.path}", self.serial and f"serial:{self.serial}")
+        return ",".join(part for part in parts if part)
+
 
 class Devices(Settings):
     """config/devices.yaml: names for USB devices, to be used wherever a device is asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks import census, watch
+from tasks import census, drift, watch
 from tests.scenarios.stage import Scenario
 
 SCENARIOS = (
@@ -10,6 +10,7 @@ SCENARIOS = (
     Scenario("the census of one host, without its shell", "win-01", lambda _: census.Take(("esx-01*",), shells=False)),
     Scenario("the census while a host does not respond", "win-01", lambda _: census.Take(),
              given=[("set_host", {"host": "esx-02.lab.example", "connection": "notResponding"})]),
+    Scenario("all devices against what is declared", "win-01", lambda _: drift.Compare()),
     Scenario("one look at all hosts", "win-01", lambda _: watch.Usb()),
     Scenario("a watch of a second", "lic-01", lambda _: watch.Usb(("esx-02*",), "1s")),
 )  # fmt: skip

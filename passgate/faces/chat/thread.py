@@ -259,6 +259,7 @@ _TELLERS: dict[EventType, Callable[[Told], str]] = {
     EventType.GUEST_PROOF: _proof,
     EventType.EVIDENCE: _evidence,
     EventType.OCCURRENCE: _of_its_schedule,
+    EventType.MENDS: lambda it: f"🧰 To mend the drift: {_reason(it)}.",
 }
 """The events that the thread tells. Leases, restore points, reads and keys are for the ledger alone."""
 

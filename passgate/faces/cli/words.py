@@ -265,6 +265,7 @@ EVENTS = {
     "run.held_up": "can't {go_on} yet, and is tried again{about}",
     "guest.proof": "{title}: {state}{seen}",
     "evidence.written": "evidence written",
+    "drift.mends": "to mend the drift{about}",
     "schedule.occurrence": "of its schedule {name}{about}",
 }
 """How each event reads; those that are left out mean nothing to who watches."""
