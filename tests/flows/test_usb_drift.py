@@ -26,9 +26,6 @@ def mending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
     def let_it(config: Path) -> None:
         (config / "policies/06-mend.yaml").write_text(MENDING, encoding="utf-8")
-        # As shipped, a rule forbids it to all; the strictest wins.
-        shipped = config / "policies/10-standard.yaml"
-        shipped.write_text(shipped.read_text(encoding="utf-8").replace("    mends: false", "    #"), encoding="utf-8")
 
     with open_workshop(tmp_path_factory.mktemp("mending") / "home", let_it) as found:
         yield found

@@ -66,10 +66,10 @@ class Told:
 def demo(
     *,
     story: Annotated[
-        Literal["usb", "pci", "approvals"],
+        Literal["usb", "pci", "approvals", "schedules"],
         Parameter(
             help="usb: a stick for a Windows VM. pci: a USB controller for a VM, with a host reboot behind a gate. "
-            "approvals: who has to agree, who can't, and what ends a request"
+            "approvals: who has to agree, who can't, and what ends a request. schedules: a backup disk over the weekend"
         ),
     ] = "usb",
     keep: Annotated[

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate.faces.cli.demo_approvals import APPROVALS
+from passgate.faces.cli.demo_schedules import SCHEDULES
 from passgate.faces.cli.demo_script import Script
 
 PLAN = "plan"
@@ -125,4 +126,5 @@ STORIES = {
         another=("usb list", "request pci-detach --help"),
     ),
     "approvals": Story(acts=(), guest="", another=("list", "plan usb-attach --help"), script=APPROVALS),
+    "schedules": Story(acts=(), guest="", another=("schedule list", "schedule add --help"), script=SCHEDULES),
 }
