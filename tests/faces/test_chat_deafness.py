@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.connect.slack.deafness import LOOK_EVERY, Ears
-from passgate.faces.chat.render import APPROVE
+from passgate.faces.chat.buttons import APPROVE
 from passgate.faces.chat.service import Chat
 from passgate.model.change import EventType, State
 from tests.faces.test_chat import CHANNEL, Place, place, until
