@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.text import plain, safe
 from passgate.faces.chat.words import title
 from passgate.model.change import Change, State
@@ -30,8 +31,11 @@ def decide_block(
     seal: Callable[[Change, str], str],
     block_id: str = "decide",
 ) -> Block | None:
-    """Return the buttons of a gate as it is now; None where nothing can be decided or taken back there."""
+    """Return the buttons of a gate as it is now, or where else it is decided; None where there is nothing to decide."""
     waits = change.state is State.WAITING if gate == PLAN else _at(change, gate)
+    if other := elsewhere(change, gate):
+        text = {"type": "mrkdwn", "text": f"🔒 {other}", "verbatim": True}
+        return {"type": "section", "block_id": block_id, "text": text} if waits else None
     votes = standing(decisions, gate=gate, digest=change.digest or "").values()
     given = {one.verdict for one in votes}
     value = seal(change, gate)

@@ -20,6 +20,7 @@ from passgate.connect.slack import Reply
 from passgate.errors import InputError, PassgateError, RecordError, UnknownNameError, WorldError
 from passgate.faces.chat.asking import KEY as ASK_KEY
 from passgate.faces.chat.buttons import REASON_BLOCK, REASON_INPUT, VERDICTS, reason_modal
+from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.inbox import Inbox
 from passgate.faces.chat.text import safe
 from passgate.model.change import Actor, Change, Door
@@ -139,6 +140,8 @@ class Clicks:
         if sealed is None:
             return Reply(then=self._note_to(payload, _FOREIGN))
         change, gate = sealed
+        if other := elsewhere(change, gate):
+            return Reply(then=self._note_to(payload, f"{other} Your click was not counted."))
         asks_why = change.terms is not None and change.terms.asked_at(gate).reason_required
         if verdict is Verdict.DENY or (verdict is Verdict.APPROVE and asks_why):
             return self._ask_why(payload, value, sealed, verdict)

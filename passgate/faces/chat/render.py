@@ -15,6 +15,7 @@ from typing import Any
 from passgate.faces.chat import hurry
 from passgate.faces.chat.buttons import decide_block
 from passgate.faces.chat.directory import Directory
+from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.plan_file import name_of
 from passgate.faces.chat.schedules import of_schedule
 from passgate.faces.chat.seats import needs
@@ -94,7 +95,7 @@ class Renderer:
             {"type": "context", "elements": [_mrkdwn(_small_print(change))]},
             *self._buttons(view, PLAN),
         )
-        decide = f" Decide here, or with: passgate approve {change.id}" if change.state is State.WAITING else ""
+        decide = _how(change, PLAN) if change.state is State.WAITING else ""
         summary = f"{SYMBOLS[change.state]} {safe(title(change), 150)} · {WORDS[change.state]}."
         return Message(fit(f"{summary} {_one_line(self._outcome(view))}{decide}", TEXT), blocks)
 
@@ -136,7 +137,7 @@ class Renderer:
             lines.append(safe(gate.why, 900))
         words = fit_lines(lines, SECTION, more="… and {left} more")
         buttons = self._buttons(view, name) if opened else ()
-        decide = f" Decide here, or with: passgate approve {change.id} --gate {name}" if opened else ""
+        decide = _how(change, name) if opened else ""
         impact = [_section(line) for line in (self._gate_impact(change, gate) if opened else ()) if line]
         return Message(fit(f"{_one_line(words)}{decide}", TEXT), (_section(words), *impact, *buttons))
 
@@ -201,6 +202,12 @@ class Renderer:
     def _buttons(self, view: View, gate: str) -> tuple[Block, ...]:
         block = decide_block(view.change, gate, view.decisions, self.seal)
         return (block,) if block else ()
+
+
+def _how(change: Change, gate: str) -> str:
+    """Say how to decide, for who reads the text alone."""
+    at = "" if gate == PLAN else f" --gate {gate}"
+    return f" {elsewhere(change, gate) or f'Decide here, or with: passgate approve {change.id}{at}'}"
 
 
 def _impact(plan: Plan, *, ended: bool) -> str:
