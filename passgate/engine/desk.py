@@ -30,6 +30,7 @@ from passgate.model.inventory import Host
 from passgate.model.plan import Plan
 from passgate.model.review import Review, ReviewVerdict
 from passgate.policy.reviews import require_none_open
+from passgate.policy.user_groups import proofs
 from passgate.policy.votes import may_approve_plan, may_decide, standing
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,8 @@ class Desk:
             raise _nothing_to_decide(change, gate)
         if verdict is Verdict.DENY and not reason.strip():
             raise InputError("A denial needs a reason.", hint="Say in a sentence why, for who asked.", subject="reason")
+        unproven = proofs(change, gate, actor.person, store.decisions(change_id), self.runtime.clock(), people)
+        await self.runtime.membership.require(unproven)
         so_far = store.decisions(change_id)
         at = self.runtime.clock()  # before it is settled, so that what still waits afterwards was decided in time
         may_decide(change, people, actor.person, gate=gate, decisions=so_far, at=at, door=actor.door.value)

@@ -105,7 +105,7 @@ async def previewed(
     config = runtime.config
     facts = facts_of(plan, ask, actor.person, runtime.clock(), await targets_of(runtime, plan, ask, site))
     facts = facts.model_copy(update={"behind": behind, "used": used_of_late(runtime)})
-    return plan, choose(config.policy, config.people, facts)
+    return plan, choose(config.policy, await runtime.membership.people(), facts)
 
 
 def asked(runtime: Runtime, slug: str, fields: dict[str, Any]) -> tuple[Runbook[Any], Ask]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from passgate.engine.authority import Clock
 from passgate.engine.catalogue import Catalogue
 from passgate.engine.estate import Estate
+from passgate.engine.membership import Membership
 from passgate.errors import ConfigError
 from passgate.ledger.signer import Signer
 from passgate.settings.load import load_config, resolve
@@ -31,6 +33,11 @@ class Runtime:
     catalogue: Catalogue
     estate: Estate
     clock: Clock = utc_now
+
+    @cached_property
+    def membership(self) -> Membership:
+        """Return what knows who is in Slack's user groups."""
+        return Membership(self.config, self.home, self.clock)
 
 
 _current: list[Runtime] = []

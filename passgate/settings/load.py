@@ -21,6 +21,7 @@ from passgate.settings.agree import disagreements
 from passgate.settings.agree_calendar import calendar_disagreements
 from passgate.settings.agree_schedules import schedule_disagreements
 from passgate.settings.agree_targets import target_disagreements
+from passgate.settings.agree_user_groups import user_group_disagreements
 from passgate.settings.attachments import Attachments
 from passgate.settings.calendar import TAGS as TIMES
 from passgate.settings.calendar import Calendar, CalendarFile, Feed, Freeze, Window
@@ -109,6 +110,8 @@ def load_config(folder: Path) -> Config:
     for part, index, field, words in found:
         document, place = places[part][index]
         mistakes.append(_mistake(document, (part, place, field), words))
+    bound = user_group_disagreements(config.people, has_slack=config.chat.slack is not None)
+    mistakes += [_mistake(documents["people"], ("slack_groups", group), words) for group, words in bound]
     _raise(mistakes, folder)
     return config
 

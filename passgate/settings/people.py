@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -41,3 +41,8 @@ class People(Settings):
     """config/people.yaml: who may speak to Passgate."""
 
     people: tuple[Person, ...]
+    slack_groups: dict[str, Annotated[str, Field(pattern=r"^S[A-Z0-9]{2,}$")]] = Field(
+        default_factory=dict,
+        description="Group -> id of a Slack user group, such as S0123ABCD: who is listed in the group counts only "
+        "while they are in that one too. It is asked anew at each decision",
+    )
