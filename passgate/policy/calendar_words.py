@@ -23,8 +23,8 @@ def explained(about: str, opening: Opening, takes: timedelta | None, zone: ZoneI
     yield from (f"  {one[0].upper()}{one[1:]}." for one in opening.reasons)
     if takes is None:
         yield "  How long it takes is known once there is a plan; it has to fit into what is left."
-    elif opening.may_begin:
-        yield f"  It takes about {length(takes)}, and that fits."
+    else:
+        yield f"  It takes about {length(takes)}{', and that fits' if opening.may_begin else ''}."
     if not opening.may_begin and opening.next is not None:
         yield f"  It may begin at {clock(opening.next, zone)}."
     for one in opening.freezes:
@@ -49,8 +49,8 @@ def reasons(opening: Opening, takes: timedelta, not_before: datetime | None, zon
     if not opening.windows:
         yield "no window is about it, so it may run at any time" + (" that no freeze takes" if opening.freezes else "")
     if opening.open and not opening.fits and opening.until is not None:
-        left = opening.until - at
-        yield f"it takes about {length(takes)}, and only {length(left)} are left until {clock(opening.until, zone)}"
+        left = length(opening.until - at)
+        yield f"it needs {length(takes)}, and only {left} are left until {clock(opening.until, zone)}"
     if opening.next is None:
         yield f"in the next {HORIZON.days} days there is no opening of {length(takes)} or more for it"
 

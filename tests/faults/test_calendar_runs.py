@@ -108,7 +108,7 @@ async def test_a_run_that_does_not_fit_any_more_waits_for_the_next_window(runtim
     assert (change.state, change.starts_at) == (State.SCHEDULED, EVENING + 24 * HOUR)
     assert calls(place) == []
     told = await explain(room.runtime, change.id, None, ALICE)
-    assert "It takes about 3 min, and only 2 min are left" in " ".join(told.lines)
+    assert "It needs 3 min, and only 2 min are left" in " ".join(told.lines)
 
 
 async def test_what_steps_took_before_is_believed_more_than_their_class(runtime: Runtime, place: Place) -> None:

@@ -117,7 +117,7 @@ def test_a_run_that_would_not_fit_waits_for_the_next_opening_that_fits() -> None
     assert late.open
     assert not late.may_begin
     assert late.next == at(22, day=24)
-    assert "it takes about 4 h, and only 3 h 59 min are left" in late.reasons[-1]
+    assert "it needs 4 h, and only 3 h 59 min are left" in late.reasons[-1]
 
 
 def test_a_run_that_never_fits_is_said_to() -> None:
