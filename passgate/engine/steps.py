@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -256,13 +257,20 @@ class Step(ABC):
 
     def fields(self) -> dict[str, Any]:
         """Return the step's fields as JSON; readings are reduced to the identities that the fields declare."""
-        dumped: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        dumped: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
         return dumped
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Step:
         """Make the step again from what `fields` returned."""
-        return TypeAdapter(cls).validate_python(fields)
+        made: Step = _adapter(cls).validate_python(fields)
+        return made
+
+
+@cache
+def _adapter(kind: type[Step]) -> TypeAdapter[Any]:
+    """Return what reads and writes the fields of a step; making it takes longer than planning does."""
+    return TypeAdapter(kind)
 
 
 class Look(Step):

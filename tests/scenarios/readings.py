@@ -26,12 +26,14 @@ class Reading:
     ask: Ask
     site: Inventory
     plan: Plan
+    digest: str
 
     @classmethod
     def of(cls, runbook: Runbook[Any], ask: dict[str, Any], site: Inventory) -> Reading:
         """Plan that ask on that estate."""
         asked = runbook.ask.model_validate(ask)
-        return cls(runbook, asked, site, make_plan(runbook, asked, site))
+        plan = make_plan(runbook, asked, site)
+        return cls(runbook, asked, site, plan, plan.digest)
 
     def again(self, site: Inventory) -> Plan:
         """Plan the same ask on another reading."""

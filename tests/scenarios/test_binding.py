@@ -27,7 +27,7 @@ from tests.scenarios.readings import Reading, read_examples
 from tests.scenarios.test_checks import UNMET
 
 pytestmark = pytest.mark.xdist_group("binding")
-REPLAYS = 70
+REPLAYS = 150
 """How often each runbook's reading is made again with noise: with all runbooks and estates on paper, thousands."""
 
 
@@ -56,7 +56,7 @@ def test_noise_never_voids_what_was_approved(readings: dict[str, Reading], slug:
     for seed in range(REPLAYS):
         now = one.again(replay(one.site, one.plan, seeded(seed)))
         assert differences(one.plan, now) == (), f"with seeded({seed})"
-        assert now.digest == one.plan.digest
+        assert now.digest == one.digest
 
 
 def test_noise_never_voids_a_plan_with_a_warning() -> None:
@@ -91,9 +91,9 @@ def test_each_field_that_counts_makes_another_plan_somewhere(readings: dict[str,
 @pytest.mark.parametrize("slug", RUNBOOKS)
 def test_every_change_of_a_stored_plan_is_another_plan(readings: dict[str, Reading], slug: str) -> None:
     """R34: order, steps, each field of each step, impact, gate, risk, warnings: a digest of its own, and named."""
-    approved = readings[slug].plan
+    approved, digest = readings[slug].plan, readings[slug].digest
     for how, other, said in on_paper(approved):
-        assert other.digest != approved.digest, how
+        assert other.digest != digest, how
         assert re.search(said, "; ".join(differences(approved, other))), how
         assert differences(other, approved), how
 
@@ -112,7 +112,7 @@ def test_every_change_of_the_world_that_counts_voids_and_is_named(readings: dict
             except PassgateError as error:
                 said = f"{error.message} {error.hint}"
             else:
-                assert now.digest != one.plan.digest, slug
+                assert now.digest != one.digest, slug
                 said = "; ".join(differences(one.plan, now))
             assert re.search(change.said, said), f"{slug}: {said}"
     assert seen
@@ -124,8 +124,11 @@ def _voids(one: Reading, site: Inventory) -> bool:
         now = one.again(site)
     except PassgateError:
         return True
-    assert bool(differences(one.plan, now)) == (now.digest != one.plan.digest)
-    return now.digest != one.plan.digest
+    if now == one.plan:
+        return False
+    digest = now.digest
+    assert bool(differences(one.plan, now)) == (digest != one.digest)
+    return digest != one.digest
 
 
 def _asked(case: Any) -> dict[str, Any]:
