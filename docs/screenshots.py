@@ -29,6 +29,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with begun(STORIES["usb"]) as address:
             take_channel(browser.new_page(viewport=SIZE), f"{address}?as=U0BOB")
+        with begun(STORIES["usb"]) as address:
+            take_form(browser.new_page(viewport=SIZE), f"{address}?as=U0ALICE")
+            take_home(browser.new_page(viewport=SIZE), f"{address}?as=U0BOB&home")
         with begun(STORIES["pci"]) as address:
             take_gate(browser, address)
         browser.close()
@@ -62,6 +65,37 @@ def take_channel(page: Page, address: str) -> None:
     page.get_by_text("The evidence is written").wait_for(timeout=60_000)
     settled(page)
     page.screenshot(path=IMAGES / "slack-channel.png")
+
+
+def take_form(page: Page, address: str) -> None:
+    """Ask for a change by the shortcut: the list, the form with a mistake in it, and what came of it."""
+    page.goto(address)
+    page.get_by_role("button", name="Approve").wait_for()
+    page.get_by_title("Request a change").click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("select").select_option("usb-attach")
+    page.screenshot(path=IMAGES / "slack-request.png")
+    dialog.get_by_role("button", name="Next").click()
+    dialog.locator("[data-block=vm] input").fill("win-02")
+    dialog.locator("[data-block=device] input").fill("the backup disk")
+    dialog.locator("[data-block=reason] :is(input, textarea)").fill("The nightly backup needs its disk")
+    dialog.get_by_role("button", name="Ask for it").click()
+    dialog.get_by_role("alert").wait_for()
+    dialog.locator("[data-block=device] input").fill("18a5:0302")
+    dialog.locator("[data-block=vm] input").focus()
+    page.screenshot(path=IMAGES / "slack-form.png")
+    dialog.get_by_role("button", name="Ask for it").click()
+    dialog.get_by_text("It goes on in").wait_for(timeout=60_000)
+    page.screenshot(path=IMAGES / "slack-filed.png")
+    dialog.get_by_role("button", name="Close").last.click()
+
+
+def take_home(page: Page, address: str) -> None:
+    """Take what waits for Bob."""
+    page.goto(address)
+    page.get_by_role("button", name="Approve").first.wait_for(timeout=60_000)
+    settled(page)
+    page.screenshot(path=IMAGES / "slack-home.png")
 
 
 def take_gate(browser: Browser, address: str) -> None:

@@ -7,6 +7,8 @@ const query = new URLSearchParams(location.search);
 let state = null;
 let me = query.get("as") || localStorage.getItem("lab-slack-me") || "U0ALICE";
 let thread = query.get("thread");
+let atHome = query.has("home");
+const SHORTCUT = { callback_id: "passgate_request", name: "Request a change" };
 const linked = location.pathname.match(/^\/archives\/\w+\/p(\d+)(\d{6})$/);
 if (linked) thread = `${linked[1]}.${linked[2]}`;
 const dismissed = new Set();
@@ -171,12 +173,13 @@ const textOf = (part) => (part.type === "mrkdwn" ? mrkdwn(part.text) : h("div", 
 // ---- Block Kit
 
 function element(part, block, message) {
-  const act = (extra) => press(part, { message_ts: message.ts, action_id: part.action_id, value: part.value, ...extra });
+  const place = message.home ? { home: true, block_id: block.block_id } : { message_ts: message.ts };
+  const act = (extra) => press(part, { ...place, action_id: part.action_id, value: part.value, ...extra });
   if (part.type === "button" && part.url) {
     return h("a", { className: `button ${part.style || ""}`, href: part.url, target: "_blank", rel: "noreferrer", onclick: () => act({}) }, emojis(part.text.text));
   }
   if (part.type === "button") {
-    const key = message.ts + part.action_id;
+    const key = (message.home ? block.block_id : message.ts) + part.action_id;
     return h("button", {
       type: "button", className: `button ${part.style || ""} ${busy.has(key) ? "busy" : ""}`, disabled: busy.has(key), onclick: () => act({}),
       "data-action": part.action_id,
@@ -319,7 +322,7 @@ function notice(words) {
 
 async function press(part, what) {
   if (part.confirm && !(await confirmed(part.confirm))) return;
-  const key = what.message_ts + part.action_id;
+  const key = (what.home ? what.block_id : what.message_ts) + part.action_id;
   busy.add(key);
   draw();
   await act("click", { ...what, confirm: true });
@@ -354,12 +357,23 @@ function control(part, name) {
       h("input", { type: part.type === "checkboxes" ? "checkbox" : "radio", name, value: option.value, checked: picked.some((one) => one.value === option.value) }),
       h("span", {}, textOf(option.text), option.description && h("small", {}, option.description.text)))));
   }
+  if (part.type === "number_input") {
+    return h("input", { type: "text", inputMode: "decimal", name, value: part.initial_value || "", placeholder: part.placeholder ? part.placeholder.text : "" });
+  }
+  if (part.type === "datetimepicker") return h("input", { type: "datetime-local", name, value: localTime(part.initial_date_time) });
   if (part.type === "datepicker") return h("input", { type: "date", name, value: part.initial_date || "" });
   if (part.type === "timepicker") return h("input", { type: "time", name, value: part.initial_time || "" });
   const options = part.options || state.people.filter((one) => !one.is_bot).map((one) => ({ value: one.id, text: { text: one.real_name } }));
   const initial = part.initial_user || (part.initial_option && part.initial_option.value) || "";
   return h("select", { name }, h("option", { value: "" }, part.placeholder ? part.placeholder.text : "Choose an option"),
     options.map((option) => h("option", { value: option.value, selected: option.value === initial }, option.text.text)));
+}
+
+// What <input type=datetime-local> reads: local time without a zone.
+function localTime(seconds) {
+  if (!seconds) return "";
+  const then = new Date(seconds * 1000);
+  return new Date(then - then.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
 }
 
 function field(block) {
@@ -374,7 +388,8 @@ function filled(form) {
   for (const node of form.querySelectorAll("[data-block]")) {
     const picked = [...node.querySelectorAll("input:checked")].map((one) => one.value);
     const kind = node.dataset.kind;
-    fields[node.dataset.block] = kind === "checkboxes" ? picked : kind === "radio_buttons" ? picked[0] : node.querySelector("input, textarea, select").value;
+    const moment = kind === "datetimepicker" && node.querySelector("input").value;
+    fields[node.dataset.block] = moment ? Math.floor(new Date(moment) / 1000) : kind === "checkboxes" ? picked : kind === "radio_buttons" ? picked[0] : node.querySelector("input, textarea, select").value;
   }
   return fields;
 }
@@ -420,19 +435,42 @@ function side() {
   $("side").replaceChildren(
     h("h1", {}, state.team.name, h("i", {}, "▾")),
     h("h2", {}, "Channels"),
-    ...state.channels.map((one) => { const node = row(h("span", { className: "hash" }, "#"), one.name); node.classList.add("here"); return node; }),
+    ...state.channels.map((one) => goes(row(h("span", { className: "hash" }, "#"), one.name), !atHome, () => show(false))),
     h("h2", {}, "People"),
     ...people.map((one) => row(face(one.id, "small", !one.is_restricted), one.real_name, one.id === me ? h("small", {}, "you") : one.is_restricted && h("small", {}, "guest"))),
     h("h2", {}, "Apps"),
-    row(face(state.bot, "small", state.connected > 0), person(state.bot).real_name, h("small", {}, state.connected > 0 ? "" : "not connected")),
+    goes(row(face(state.bot, "small", state.connected > 0), person(state.bot).real_name,
+      h("small", {}, state.connected > 0 ? "" : "not connected")), atHome, () => show(true)),
     h("h2", {}, "User groups"),
     ...state.groups.map((group) => row(h("span", { className: "hash" }, "@"), group.handle, h("small", {}, String(group.users.length)))),
     h("footer", {}, "A simulated workspace of Passgate's lab. Not Slack, and not affiliated with it."));
 }
 
+function goes(node, here, onclick) {
+  node.classList.toggle("here", here);
+  node.setAttribute("role", "button");
+  node.tabIndex = 0;
+  node.addEventListener("click", onclick);
+  return node;
+}
+
+function show(home) {
+  atHome = home;
+  draw();
+  if (home) act("home", {});
+}
+
+function appHome() {
+  const view = state.homes[me];
+  const empty = { key: "none", sign: me, make: () => h("div", { className: "dim" }, "Passgate has shown nothing here yet.") };
+  fill($("home"), [view ? { key: view.id, sign: JSON.stringify([me, view.hash, [...busy]]),
+    make: () => h("div", { className: "blocks" }, blocksOf(view.blocks, { ts: "", home: true })) } : empty]);
+}
+
 function head() {
   const people = state.people.filter((one) => !one.is_bot && !one.deleted);
-  $("channel-head").replaceChildren(
+  if (atHome) $("channel-head").replaceChildren(h("div", {}, h("b", {}, person(state.bot).real_name), h("span", { className: "topic" }, "Home")));
+  else $("channel-head").replaceChildren(
     h("div", {}, h("b", {}, `# ${channel().name}`), h("span", { className: "topic" }, "Changes to USB and PCI passthrough: asked, decided, reported")),
     h("div", { className: "faces" }, people.slice(0, 3).map((one) => face(one.id, "mini")), String(people.length)));
   $("thread-where").textContent = `# ${channel().name}`;
@@ -447,7 +485,7 @@ function become(id) {
   me = id;
   localStorage.setItem("lab-slack-me", id);
   toggleMenu(false);
-  draw();
+  show(atHome);
 }
 
 function toggleMenu(open) {
@@ -467,7 +505,9 @@ function composer(form, placeholder, thread_of) {
   box.addEventListener("input", () => form.classList.toggle("ready", Boolean(box.value.trim())));
   box.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); send(); } });
   form.addEventListener("submit", (event) => { event.preventDefault(); send(); });
-  form.append(box, h("div", {}, h("b", {}, "B"), h("i", {}, "I"), h("s", {}, "S"), h("span", {}, "@"), h("span", {}, "/"),
+  form.append(box, h("div", {}, h("b", {}, "B"), h("i", {}, "I"), h("s", {}, "S"), h("span", {}, "@"),
+    h("span", { role: "button", tabIndex: 0, title: "Slash command", onclick: () => { box.value = "/passgate "; box.focus(); form.classList.add("ready"); } }, "/"),
+    form.id === "composer" && h("span", { role: "button", tabIndex: 0, title: SHORTCUT.name, onclick: () => act("shortcut", { callback_id: SHORTCUT.callback_id }) }, `⚡ ${SHORTCUT.name}`),
     h("button", { type: "submit", "aria-label": "Send" }, "➤")));
 }
 
@@ -481,7 +521,10 @@ function draw() {
   stream($("channel"), top, false, { key: "intro", sign: "", make: () => h("div", { className: "intro" }, h("h2", {}, `# ${channel().name}`),
     h("span", { className: "dim" }, "This is the very beginning of the channel. Passgate files each change here and reports in its thread.")) });
   const parent = state.messages[here].find((one) => one.ts === thread);
-  $("thread-pane").hidden = !parent;
+  for (const id of ["channel-scroll", "composer"]) $(id).hidden = atHome;
+  $("home-scroll").hidden = !atHome;
+  $("thread-pane").hidden = !parent || atHome;
+  appHome();
   if (parent) stream($("thread"), [parent, ...state.messages[here].filter((one) => one.thread_ts === thread && one.ts !== thread)], true);
   modals();
 }
@@ -497,6 +540,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => { if (!event.target.closest(".who")) toggleMenu(false); });
 
 const news = new EventSource("/page/events");
+if (atHome) act("home", {});
 news.onmessage = (event) => {
   state = JSON.parse(event.data);
   notice(state.down ? "Slack is down just now: the lab was told to refuse everything for a while." : "");
