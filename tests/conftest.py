@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import Phase, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no types
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]  # it ships no types
 
 from tests.at_once import TellsAtOnce
 from tests.house import House, running_house
@@ -21,6 +23,11 @@ settings.load_profile("passgate")
 
 SHARED = {"linux: Guest": "guest"}
 """Fixture of the whole test run, as tests ask for it -> the process that all files with such tests run in."""
+SECONDS = {"house: House": 5.0, "workshop: Workshop": 1.0}
+"""What a test asks for -> about how long it takes then; all others are quick."""
+QUICK = 0.2
+LONG = re.compile(r"mark\.timeout\((\d+)\)")
+"""What a file says of itself whose tests take longer than any other's."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
@@ -33,6 +40,24 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return shared_by(self.config.rootpath / file) or file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Give out what takes longest first, so that no process is left alone with it at the end."""
+        self.workqueue.move_to_end(max(self.workqueue, key=self._takes), last=False)
+        super()._assign_work_unit(node)
+
+    def _takes(self, scope: str) -> float:
+        tests = self.workqueue[scope]
+        file = self.config.rootpath / next(iter(tests)).partition("::")[0]
+        return len(tests) * seconds_each(file)
+
+
+@cache
+def seconds_each(file: Path) -> float:
+    """Return about how long a test in that file takes, by what the file asks for."""
+    text = file.read_text(encoding="utf-8")
+    asked = [seconds for what, seconds in SECONDS.items() if what in text]
+    return max([*asked, *map(float, LONG.findall(text)), QUICK])
 
 
 @cache
