@@ -16,6 +16,7 @@ from passgate.engine.runtime import Runtime
 from passgate.errors import LoginError, PolicyError
 from passgate.model.change import Actor, Change, Door, State
 from passgate.model.decision import Decision, Terms, Verdict
+from passgate.settings.calendar import Calendar
 from passgate.settings.rules import Approval, PolicyRule
 from passgate.settings.targets import Owners, Targets, Things
 from tests.contract.vsphere_places import Place, lab
@@ -31,12 +32,13 @@ TARGETS = Targets(
 
 @contextmanager
 def house(tmp_path: Path, *rules: PolicyRule, targets: Targets = TARGETS) -> Iterator[tuple[Place, Runtime]]:
-    """Run an engine on a lab, with these rules beside the shipped ones."""
+    """Run an engine on a lab, with these rules beside the shipped ones, and no windows that would make it wait."""
     (tmp_path / "lab").mkdir()
     with lab(tmp_path / "lab") as place, engine_on(place, tmp_path / "home") as engine:
         policy = engine.config.policy
         more = policy.model_copy(update={"rules": (*policy.rules, *rules)})
-        yield place, replace(engine, config=engine.config.model_copy(update={"policy": more, "targets": targets}))
+        parts = {"policy": more, "targets": targets, "calendar": Calendar()}
+        yield place, replace(engine, config=engine.config.model_copy(update=parts))
 
 
 def tag(place: Place, *names: str) -> None:
