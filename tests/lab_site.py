@@ -36,7 +36,9 @@ class LabControl:
     """Speak to the lab's control API; paths and words are those of `passgate.lab.control`."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        # It keeps no connection: the lab closes one that was idle for 5 s, maybe just when it is used again.
+        limits, bearer = httpx.Limits(max_keepalive_connections=0), {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(base_url=url, headers=bearer, timeout=30, verify=False, limits=limits)
 
     def close(self) -> None:
         """Close the connection."""
