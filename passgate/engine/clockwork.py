@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from passgate.engine.climbing import climb
 from passgate.engine.desk import Bell
@@ -36,17 +37,24 @@ class Clockwork:
         self._runtime = runtime
         self._bell = bell
         self._calendar_is_new = True
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Make the next round right away."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Make rounds until cancelled. A fault in one round never ends the clockwork."""
         while True:
+            self._woken.clear()
             try:
                 if self._calendar_is_new:
                     await self.look_with_this_calendar()
                 await self.round()
             except Exception:
                 log.exception("a round of the clockwork failed; the next one follows")
-            await asyncio.sleep(EVERY)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), EVERY)
 
     async def round(self) -> None:
         """Settle what time or decisions settled, all of it; then wake what should be awake, a bounded number."""

@@ -14,11 +14,12 @@ from prefect.client.orchestration import get_client
 from passgate.engine.bell import PrefectBell
 from passgate.engine.clockwork import Clockwork
 from passgate.engine.desk import Desk
+from passgate.engine.doorbell import Doorbell
 from passgate.engine.prefect_client import shared_client
 from passgate.engine.runtime import Runtime
 from passgate.engine.triggers import Triggers
 from passgate.engine.worker import WarmWorker
-from passgate.model.change import State
+from passgate.store.news import Foreign
 
 log = logging.getLogger(__name__)
 
@@ -29,38 +30,47 @@ class Keeping:
 
     desk: Desk
     worker: WarmWorker
+    clockwork: Clockwork
 
     def status(self) -> dict[str, object]:
         """Return how the engine stands, as `passgate status` and `doctor` show it."""
-        counts = self.desk.runtime.store.counts()
-        return {
-            "runs_in_hand": len(self.worker.in_hand),
-            "changes_open": {state: count for state, count in counts.items() if not State(state).is_end},
-        }
+        return {"runs_in_hand": len(self.worker.in_hand)}
+
+    def hear(self, news: Foreign) -> None:
+        """Look right away at what other replicas recorded."""
+        if news.changes:
+            self.clockwork.wake()
+        if "" in news.changes:  # what is of no change may be of a schedule
+            self.desk.schedules.moved.set()
 
 
 @asynccontextmanager
-async def keep_running(runtime: Runtime) -> AsyncIterator[Keeping]:
-    """Run the engine's loops; what one of them meets is logged and tried again, none of them ends the others."""
+async def keep_running(runtime: Runtime, desk: Desk, doorbell: Doorbell) -> AsyncIterator[Keeping]:
+    """Run the engine's loops, and let the doorbell ring here meanwhile.
+
+    What one of them meets is logged and tried again, none of them ends the others.
+    """
     await _prefect_answers()
     worker = WarmWorker(name="passgate")
     async with shared_client(), PrefectBell(runtime, nudge=worker.nudge, in_hand=worker.has) as bell:
-        desk = Desk(runtime, bell)
         triggers = Triggers(runtime, desk.start, desk.schedules.moved)
         worker_task = _task(worker.keep_working(), "worker")
         await worker.is_known.wait()
         await triggers.put_right()
         desk.schedules.take_config()
         await bell.deploy(triggers.of_runbook)
+        clockwork = Clockwork(runtime, bell)
         tasks = [
             worker_task,
             _task(worker.answer_nudges(), "nudges"),
-            _task(Clockwork(runtime, bell).run(), "clockwork"),
+            _task(clockwork.run(), "clockwork"),
             _task(triggers.run(), "schedules"),
         ]
+        doorbell.bell = bell
         try:
-            yield Keeping(desk, worker)
+            yield Keeping(desk, worker, clockwork)
         finally:
+            doorbell.bell = None
             for one in tasks:
                 one.cancel()
             await asyncio.wait(tasks, timeout=2)

@@ -6,6 +6,7 @@ The command line imports this module: it stays light. What runs is told by pid f
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from passgate.errors import WorldError
+from passgate.errors import ConfigError, InputError, WorldError
 from passgate.settings.load import load_config
 
 SERVICE, PREFECT = "service", "prefect"
@@ -50,12 +51,30 @@ class Process:
     log: str = ""
 
 
-def start(home: Path, content: Path, config: Path) -> dict[str, Process]:
-    """Start what does not run yet, and wait until both answer.
+def service_name(replica: str = "") -> str:
+    """Return the name of a replica's process, and of its files in the home. Raises InputError for one that can't be."""
+    if replica and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", replica):
+        raise InputError(
+            f"{replica!r} can't name a replica.", hint="Take small letters and digits, such as b or host-2.",
+            subject="replica",
+        )  # fmt: skip
+    return f"{SERVICE}-{replica}" if replica else SERVICE
 
-    Raises WorldError with the last lines of the log of the one that did not start.
+
+def start(home: Path, content: Path, config: Path, replica: str = "") -> dict[str, Process]:
+    """Start what does not run yet, and wait until it answers. `replica` names a further service beside the first.
+
+    Raises WorldError with the last lines of the log of the one that did not start, ConfigError for a replica where
+    config lets none stand by.
     """
     settings = load_config(config).service
+    service = service_name(replica)
+    if replica and not settings.standby:
+        raise ConfigError(
+            f"A replica {replica!r} can't be started: config lets no further service stand by.",
+            hint="Set standby: true in config/service.yaml, and restart the first service (`passgate down`, `up`).",
+            subject="standby",
+        )
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = status(home)
     if settings.prefect_url is not None:
@@ -63,7 +82,7 @@ def start(home: Path, content: Path, config: Path) -> dict[str, Process]:
     elif not found[PREFECT].running:
         former = _text(home / "prefect.url")
         # A service that still runs looks for Prefect at the former address only: that port is waited for.
-        patience = PORT_SECONDS if found[SERVICE].running else 0.0
+        patience = PORT_SECONDS if any(one.running for name, one in found.items() if name != PREFECT) else 0.0
         port = settings.prefect_port or _former_or_free_port(settings.host, former, patience)
         (home / "prefect.url").write_text(f"http://{settings.host}:{port}/api", encoding="utf-8")
         _spawn(
@@ -72,28 +91,43 @@ def start(home: Path, content: Path, config: Path) -> dict[str, Process]:
             [_beside("prefect"), "server", "start", "--host", settings.host, "--port", str(port)],
             prefect_environment(home),
         )
-    if not found[SERVICE].running:
-        (home / "service.url").unlink(missing_ok=True)
+    if service not in found or not found[service].running:
+        (home / f"{service}.url").unlink(missing_ok=True)
         words = [sys.executable, "-m", "passgate.faces.service"]
         places = {"PASSGATE_HOME": str(home), "PASSGATE_CONTENT": str(content), "PASSGATE_CONFIG": str(config)}
-        _spawn(home, SERVICE, words, {**prefect_environment(home), **places})
-    return _wait(home)
+        _spawn(home, service, words, {**prefect_environment(home), **places, "PASSGATE_REPLICA": replica})
+    return _wait(home, service)
 
 
 def stop(home: Path) -> dict[str, Process]:
-    """Stop the service, then Prefect's server. Changes stay as they are and go on at the next start."""
-    for name in (SERVICE, PREFECT):
-        pid = _living(home, name)
-        if pid is not None:
-            _end(pid)
-        _file(home, name).unlink(missing_ok=True)
-    (home / "service.url").unlink(missing_ok=True)
+    """Stop the service with its replicas, then Prefect's server. Changes stay and go on at the next start."""
+    stop_services(home)
+    _stop(home, PREFECT)
     return status(home)
+
+
+def stop_services(home: Path) -> None:
+    """Stop the service and its replicas, one after the other."""
+    for name in (*_replicas(home), SERVICE):
+        _stop(home, name)
+        (home / f"{name}.url").unlink(missing_ok=True)
+
+
+def _stop(home: Path, name: str) -> None:
+    pid = _living(home, name)
+    if pid is not None:
+        _end(pid)
+    _file(home, name).unlink(missing_ok=True)
 
 
 def status(home: Path) -> dict[str, Process]:
     """Say what runs, and where it listens."""
-    return {name: _look(home, name) for name in (SERVICE, PREFECT)}
+    return {name: _look(home, name) for name in (SERVICE, PREFECT, *_replicas(home))}
+
+
+def _replicas(home: Path) -> list[str]:
+    """Return the names of the further services of the home."""
+    return sorted(path.stem for path in home.glob(f"{SERVICE}-*.pid"))
 
 
 def prefect_environment(home: Path) -> dict[str, str]:
@@ -113,22 +147,23 @@ def _look(home: Path, name: str) -> Process:
     return Process(name, running=pid is not None, pid=pid, url=url, log=str(_log(home, name)))
 
 
-def _wait(home: Path) -> dict[str, Process]:
+def _wait(home: Path, service: str) -> dict[str, Process]:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = status(home)
-        if found[SERVICE].url and _answers(found[SERVICE].url + "/health"):
+        if found[service].url and _answers(found[service].url + "/health"):
             return found
-        for name in (SERVICE, PREFECT):
+        for name in (service, PREFECT):
             if _file(home, name).exists() and not found[name].running:
                 raise _not_started(home, name, "its process ended")
         time.sleep(LOOK_EVERY)
-    raise _not_started(home, SERVICE, f"it did not answer within {START_SECONDS:.0f} s")
+    raise _not_started(home, service, f"it did not answer within {START_SECONDS:.0f} s")
 
 
 def _not_started(home: Path, name: str, why: str) -> WorldError:
     lines = _text(_log(home, name)).splitlines()[-LOG_LINES:]
-    stop(home)
+    if name in {SERVICE, PREFECT}:  # a replica that did not start is no reason to stop the others
+        stop(home)
     return WorldError(
         f"Passgate did not start: {why} ({name}). Its log ends with:\n  " + "\n  ".join(lines),
         hint=f"Mend what the log says and run `passgate up` again. The whole log: {_log(home, name)}.",

@@ -38,6 +38,11 @@ def config_dir() -> Path:
     return content() / "config"
 
 
+def replica() -> str:
+    """Return the name of this replica of the service: PASSGATE_REPLICA, empty for the first one of a home."""
+    return os.environ.get("PASSGATE_REPLICA", "")
+
+
 def _upwards() -> tuple[Path, ...]:
     here = Path.cwd()
     return (here, *here.parents)

@@ -192,6 +192,11 @@ class Service(Settings):
     host: str = Field(default="127.0.0.1", description="Where the service and Prefect's server listen")
     port: int = Field(default=0, ge=0, le=65535, description="Of the service")
     database: Text | None = Field(default=None, description="SQLAlchemy URL; none: SQLite in Passgate's home")
+    standby: bool = Field(
+        default=False,
+        description="Whether a further service on the same database starts as a door and takes over when the first "
+        "one is gone; otherwise it refuses to start",
+    )
     prefect_port: int = Field(default=0, ge=0, le=65535, description="Of Prefect's server")
     prefect_url: str | None = Field(default=None, description="A Prefect server that runs elsewhere; none: our own")
     origin: str = Field(default="passgate.example/lab", description="Name of this ledger in its signed checkpoints")

@@ -25,6 +25,9 @@ WRITER_LOCK = 0x70617373
 SERVICE_LOCK = 0x73657276
 """Key of PostgreSQL's advisory lock that one service holds as long as it lives ("serv")."""
 
+_KEEP_ALIVE = {"tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
+"""What PostgreSQL's server does on the connection that holds SERVICE_LOCK: a machine that is gone loses it in 11 s."""
+
 _CAUSES = (
     ("disk is full", "the disk is full", "Free some space; until then no change goes on."),
     ("no space left", "the disk is full", "Free some space; until then no change goes on."),
@@ -164,6 +167,17 @@ class Database:
             return
         self._held = self._hold_postgresql() if self.engine.dialect.name == "postgresql" else self._hold_sqlite()
 
+    def still_holds(self) -> bool:
+        """Say whether the right to work here is still ours; one that is lost may be taken again."""
+        if isinstance(self._held, Connection):
+            try:
+                self._held.execute(text("select 1"))
+            except SQLAlchemyError:
+                self._held.invalidate()
+                self._held.close()
+                self._held = None
+        return self._held is not None
+
     def close(self) -> None:
         """Let go of the right to work here, and give all connections back."""
         if self._held:
@@ -199,6 +213,8 @@ class Database:
     def _hold_postgresql(self) -> _Held:
         try:
             connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            for name, value in _KEEP_ALIVE.items():
+                connection.execute(text(f"set {name} = {value}"))
             is_ours = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": SERVICE_LOCK})
         except SQLAlchemyError as error:
             raise in_words(error) from error
@@ -211,5 +227,6 @@ class Database:
 def _held_elsewhere() -> ConflictError:
     return ConflictError(
         "Another service works on this database. Two would carry out the same changes twice; this one did not start.",
-        hint="Use the one that runs (`passgate status`), or stop it first (`passgate down`, in its home).",
+        hint="Use the one that runs (`passgate status`), or stop it first (`passgate down`, in its home). "
+        "To let this one stand by, set standby: true in config/service.yaml of both.",
     )

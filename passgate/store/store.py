@@ -53,6 +53,7 @@ from passgate.store import (
     tokens,
 )
 from passgate.store.database import Database
+from passgate.store.news import News
 from passgate.store.refusing import refuse_secret_fields, refuse_secrets
 from passgate.store.remembered import ChatMessage
 from passgate.store.reviews import Reviews
@@ -83,6 +84,7 @@ class Store:
         self.reviews = Reviews(self._database.reading, self._writing)
         self.schedules = ScheduleBook(self._database.reading, self._writing)
         self.rungs = Rungs(self._database.reading, self._writing)
+        self.news = News(self._database.reading)
 
     def migrate(self) -> None:
         """Bring the tables up to date."""
@@ -108,6 +110,10 @@ class Store:
                     hint="Take the ledger.key of the former home, and the same origin in config/service.yaml.",
                 ) from error
         self._database.hold()
+
+    def still_holds(self) -> bool:
+        """Say whether the right that `hold` took is still ours: PostgreSQL's ends with the connection that took it."""
+        return self._database.still_holds()
 
     # Changes
 
@@ -518,5 +524,10 @@ class Store:
                     error.strerror,
                 )
         if write.events:
-            for listener in self.listeners:
-                listener()
+            self.news.note_own(write.events)
+            self.tell()
+
+    def tell(self) -> None:
+        """Wake all listeners."""
+        for listener in self.listeners:
+            listener()

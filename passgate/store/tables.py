@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Column, Dialect, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.types import TypeDecorator
 
 from passgate.ledger.canonical import time_of, time_text
 
-REVISION = "0010"
+REVISION = "0011"
 """The newest migration; a database that says so needs none."""
 
 
@@ -223,6 +236,7 @@ inbox = Table(
     Column("at", Utc, nullable=False),
     Column("outcome", Words),
     Column("done_at", Utc),
+    Index("ix_inbox_open", "at", sqlite_where=text("done_at is null"), postgresql_where=text("done_at is null")),
 )
 
 # What may come only once, and when it came: signatures of requests.

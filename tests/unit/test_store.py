@@ -254,6 +254,7 @@ def test_decisions_and_messages_of_before_there_were_gates_are_about_the_plan(op
 BACK_TO_0001 = (
     "drop index ix_changes_replaces",
     "alter table changes drop column replaces",
+    "drop index ix_inbox_open",
     "drop table seen",
     "drop table filings",
     "drop index ix_changes_due_at",

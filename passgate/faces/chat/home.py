@@ -68,6 +68,8 @@ class Homes:
         self._showing: dict[str, str] = {}
         self._teams: dict[str, str] = {}
         self._woken: asyncio.Event = asyncio.Event()
+        self._runs = False
+        """Whether this replica brings all Homes up to date; one that stands by shows those that are opened there."""
 
     def heard(self, event: dict[str, Any]) -> Reply:
         """Bring a Home up to date that was opened; other events pass by."""
@@ -80,6 +82,8 @@ class Homes:
             self._showing.pop(user, None)
             self._notes.pop(user, None)
             self._mark(user)
+            if not self._runs:
+                await self._publish()
 
         return Reply(then=opened)
 
@@ -99,6 +103,7 @@ class Homes:
         self._store.listeners.append(wake)
         pauses = backoff(longest=self._longest_pause)
         first = True
+        self._runs = True
         try:
             while True:
                 self._woken.clear()
@@ -118,6 +123,7 @@ class Homes:
                 except TimeoutError:
                     continue
         finally:
+            self._runs = False
             self._store.listeners.remove(wake)
 
     def _mark(self, user: str) -> None:

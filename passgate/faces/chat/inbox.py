@@ -51,6 +51,10 @@ class Inbox:
 
     async def wake(self) -> None:
         """Let what was kept be worked on."""
+        self.look()
+
+    def look(self) -> None:
+        """Look at what was kept, here or by another replica."""
         self._came.set()
 
     async def run(self) -> NoReturn:

@@ -40,7 +40,7 @@ class Desk(clicks.Desk, asking.Desk, waits.Desk, Protocol):
 
 
 class Chat:
-    """Hold the parts of chat together. `run` ends only when it is cancelled: no failure of Slack's ends it."""
+    """Hold the parts of chat together. What runs ends only when it is cancelled: no failure of Slack's ends it."""
 
     def __init__(
         self,
@@ -90,14 +90,24 @@ class Chat:
     async def run(self) -> None:
         """Send, listen, and work off what people did."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.listen(), name="chat: socket")
+            group.create_task(self.work(), name="chat: work")
+
+    async def listen(self) -> None:
+        """Keep what people click, and acknowledge it: each replica of the service does. HTTP needs no socket for it."""
+        if self._signed is None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._connector.listen(self.take), name="chat: socket")
+                group.create_task(self.watchdog.run(), name="chat: watchdog")
+
+    async def work(self) -> None:
+        """Send, and work off clicks: only the replica that holds the database does, so that nothing is sent twice."""
+        async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.run(), name="chat: reports")
             group.create_task(self._plans.run(), name="chat: plans")
             group.create_task(self._homes.run(), name="chat: homes")
             group.create_task(self._clicks.inbox.run(), name="chat: clicks")
             group.create_task(self._asking.inbox.run(), name="chat: requests")
-            if self._signed is None:
-                group.create_task(self._connector.listen(self.take), name="chat: socket")
-                group.create_task(self.watchdog.run(), name="chat: watchdog")
 
     async def take(self, envelope: Envelope) -> Reply:
         """Take a delivery: our own heartbeat, or something that a person did."""
@@ -107,6 +117,11 @@ class Chat:
         reply = await self._reception.take(envelope)
         self.on_ack(time.perf_counter() - began)
         return reply
+
+    def look(self) -> None:
+        """Look into the inbox: another replica kept something."""
+        self._clicks.inbox.look()
+        self._asking.inbox.look()
 
     def status(self) -> dict[str, Any]:
         """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""

@@ -16,6 +16,7 @@ from passgate.errors import AuthenticationError, PassgateError, UnreachableError
 from passgate.settings.place import home
 
 URL_FILE = "service.url"
+REPLICAS = "service-*.url"
 TOKEN_FILE = "token"  # noqa: S105 - the name of a file, not a secret
 PATIENCE = 180.0
 """Seconds for one answer; planning reads a whole estate."""
@@ -26,7 +27,10 @@ KINDS: dict[str, type[PassgateError]] = {
 
 
 class Service:
-    """Speak to the service whose address is in Passgate's home, as the person whose token we have."""
+    """Speak to the service whose address is in Passgate's home, as the person whose token we have.
+
+    Where replicas run, any of them takes what is asked: the next one is tried when one can't be reached at all.
+    """
 
     def __init__(self, place: Path | None = None) -> None:
         self._home = place or home()
@@ -43,6 +47,12 @@ class Service:
                 hint="Start it with `passgate up`; or set PASSGATE_HOME to the home of the one that runs.",
                 subject=str(path),
             ) from None
+
+    @property
+    def _urls(self) -> tuple[str, ...]:
+        """Return where this service and its replicas say that they listen, this one first."""
+        found = {path.name: path.read_text(encoding="utf-8").strip() for path in sorted(self._home.glob(REPLICAS))}
+        return tuple(found.values()) if found and not (self._home / URL_FILE).exists() else (self.url, *found.values())
 
     def get(self, *path: str, **query: Any) -> Any:
         """Return what the service shows there."""
@@ -67,12 +77,11 @@ class Service:
 
     def lines(self, *path: str, **query: Any) -> Iterator[Any]:
         """Yield what the service tells line by line, as it comes; an error that it tells on the way is raised."""
-        url = self.url
-        with self._asked(url, "GET", path, query, None) as answer:
+        with self._asked("GET", path, query, None) as answer:
             for line in answer:
                 told = json.loads(line)
                 if "error" in told:
-                    raise _error(url, answer.status, line)
+                    raise _error(self.url, answer.status, line)
                 yield told
 
     def _raw(
@@ -84,13 +93,12 @@ class Service:
         *,
         token: str | None = None,
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        with self._asked(self.url, method, path, query, body, token=token) as answer:
+        with self._asked(method, path, query, body, token=token) as answer:
             return answer, answer.read()
 
     @contextmanager
     def _asked(
         self,
-        url: str,
         method: str,
         path: tuple[str, ...],
         query: dict[str, Any],
@@ -99,18 +107,18 @@ class Service:
         token: str | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request and lend its answer while the connection is open."""
-        there = urlsplit(url)
-        kind = http.client.HTTPSConnection if there.scheme == "https" else http.client.HTTPConnection
-        where = there.path.rstrip("/") + "/" + "/".join(quote(part, safe="") for part in path)
+        where = "/" + "/".join(quote(part, safe="") for part in path)
         asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
         bearer = self._token() if token is None else token
         headers = {"Authorization": f"Bearer {bearer}", "Passgate-Door": "cli", "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        *others, url = self._urls
         try:
-            connection = kind(there.hostname or "", there.port, timeout=PATIENCE)
+            connection, base = next(filter(None, (_reached(one) for one in others)), None) or _connected(url)
             try:
                 payload = None if body is None else json.dumps(body).encode()
+                where = base + where
                 connection.request(method, f"{where}?{asked}" if asked else where, payload, headers)
                 answer = connection.getresponse()
                 if answer.status >= http.client.BAD_REQUEST:
@@ -143,6 +151,22 @@ class Service:
                 hint=f"Let an administrator run `passgate token issue PERSON`; put it into PASSGATE_TOKEN or {path}.",
             )
         return token
+
+
+def _connected(url: str) -> tuple[http.client.HTTPConnection, str]:
+    """Return an open connection to that address, and the path that all paths there begin with."""
+    there = urlsplit(url)
+    kind = http.client.HTTPSConnection if there.scheme == "https" else http.client.HTTPConnection
+    connection = kind(there.hostname or "", there.port, timeout=PATIENCE)
+    connection.connect()
+    return connection, there.path.rstrip("/")
+
+
+def _reached(url: str) -> tuple[http.client.HTTPConnection, str] | None:
+    try:
+        return _connected(url)
+    except (OSError, ValueError):
+        return None
 
 
 def _error(url: str, status: int, data: bytes) -> PassgateError:

@@ -13,11 +13,18 @@ from passgate.faces.cli.terminal import Answer
 from passgate.settings.place import config_dir, content, home
 
 
-def up() -> Iterator[Answer]:
-    """Start Passgate on this machine: its service, Prefect's server and the runner."""
+def up(*, replica: str = "") -> Iterator[Answer]:
+    """Start Passgate on this machine: its service and Prefect's server.
+
+    Parameters
+    ----------
+    replica
+        Name of a further service beside the first one, such as b: a door that takes over when the first is gone.
+        Needs `standby: true` in config/service.yaml.
+    """
     from passgate.engine import lifecycle
 
-    yield _told("Passgate is up.", lifecycle.start(home(), content(), config_dir()))
+    yield _told("Passgate is up.", lifecycle.start(home(), content(), config_dir(), replica))
 
 
 def down() -> Iterator[Answer]:
@@ -36,7 +43,7 @@ def status() -> Iterator[Answer]:
     with suppress(PassgateError):  # who has no token, or a service that is down, still learns what runs
         known |= Service().get("v1", "status")
     answer = _told(f"Passgate's processes in {home()}:", known)
-    if found["service"].running:
+    if any(one.running for name, one in found.items() if name != lifecycle.PREFECT):
         yield answer
     else:
         still = "The service does not run: changes under way stand still until `passgate up`."
