@@ -93,6 +93,13 @@ class Room:
         """Return who may speak."""
         return self.runtime.config.people
 
+    @property
+    def on_call(self) -> str:
+        """Return somebody whom the shipped policy lets break the glass."""
+        rules = (rule.break_glass for rule in self.runtime.config.policy.rules)
+        groups = {group for glass in rules if glass for group in glass.groups}
+        return next(one.id for one in self.people.people if groups & set(one.groups))
+
     def desk(self) -> tuple[Desk, SilentBell]:
         """Return the desk that all doors lead to, and its bell."""
         bell = SilentBell()

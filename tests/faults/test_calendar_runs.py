@@ -251,11 +251,26 @@ async def test_evidence_with_an_override_by_who_asked_is_refused_offline(runtime
         check_evidence(room)
 
 
-async def test_broken_glass_passes_a_freeze_where_policy_says_so(runtime: Runtime, place: Place) -> None:
-    """A selector of kinds lets emergencies through; a window that is about normal changes does not stop them."""
+async def test_an_entry_may_be_about_some_kinds_of_changes_only(runtime: Runtime, place: Place) -> None:
+    """A freeze of normal changes does not stop an emergency; it waits for its approvals, and for nothing else."""
     room = Room.with_calendar(runtime, place, freeze(kinds=["normal"]))
     assert (await room.approved(STEPS)).state is State.SCHEDULED
     assert (await room.approved(STEPS, urgency="emergency", reason="The till is down")).state is State.APPROVED
+
+
+async def test_broken_glass_passes_by_windows_and_freezes_where_policy_says_so(runtime: Runtime, place: Place) -> None:
+    """As shipped, who breaks the glass is not held up by a freeze, and what the calendar says names that."""
+    room = Room.with_calendar(runtime, place, freeze())
+    change = await file_change(
+        room.runtime,
+        "prove-steps",
+        {"vm": "win-01", "steps": STEPS, "urgency": "break-glass", "reason": "The ward has no labels"},
+        Actor(person=room.on_call, door=Door.CLI),
+    )
+    assert change.state is State.APPROVED
+    told = await explain(room.runtime, change.id, None, ALICE)
+    assert "The glass was broken, and policy lets that pass by windows and freezes" in " ".join(told.lines)
+    assert (await room.run(change)).state is State.DONE
 
 
 # A run that is still going
