@@ -46,6 +46,11 @@ class Membership:
                 log.warning("Who is asked is told by config/people.yaml alone: %s", error.message)
         return members_only(people, found) if found else people
 
+    async def look(self) -> None:
+        """Read each user group anew. Raises WorldError in words of the first that can't be read."""
+        for group in self._config.people.slack_groups:
+            await self._members(group, timedelta(0))
+
     async def require(self, proofs: Collection[Proof]) -> None:
         """Return when all of them still are in the user groups. Raises PolicyError in words when not, or not known."""
         for one in proofs:

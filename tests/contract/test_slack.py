@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from passgate.connect.slack import Envelope, Mark, Reply, SlackConnector
+from passgate.connect.slack.scopes import missing
 from passgate.errors import BusyError, LoginError, RefusedError, UnreachableError, WorldError
 from passgate.lab.slack import SlackServer
 
@@ -89,11 +90,11 @@ async def test_a_rate_limit_is_waited_out(lab: SlackServer, slack: SlackConnecto
 async def test_refusals_say_what_to_do(lab: SlackServer, slack: SlackConnector) -> None:
     """A missing scope is named; an unknown channel, and blocks that Slack does not take, are faults by name."""
     lab.order(scopes=["users:read"])
-    with pytest.raises(RefusedError, match="chat:write") as missing:
+    with pytest.raises(RefusedError, match="chat:write") as refused:
         await slack.post(CHANNEL, "hello", (), mark=MARK)
-    assert missing.value.fault == "missing_scope"
-    assert "install the app again" in missing.value.hint
-    assert "chat:write" in (await slack.identity()).missing
+    assert refused.value.fault == "missing_scope"
+    assert "install the app again" in refused.value.hint
+    assert "chat:write" in [one.name for one in missing((await slack.identity()).scopes)]
     lab.order(scopes=["chat:write"])
     with pytest.raises(RefusedError) as unknown:
         await slack.post("C0NOWHERE", "hello", (), mark=MARK)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from passgate.connect.slack import SCOPES
+from passgate.connect.slack.scopes import SCOPES
 from passgate.connect.vsphere.reading import HOST_PRIVILEGES, PRIVILEGES
+from passgate.faces.chat.commands import COMMAND as SLASH
+from passgate.faces.chat.commands import SHORTCUT
 from passgate.faces.cli.main import build
 from passgate.faces.cli.main import main as passgate
 
@@ -56,4 +58,8 @@ def test_asks_for_the_privileges_and_scopes_that_the_code_needs() -> None:
     }
     assert named == {*PRIVILEGES, *HOST_PRIVILEGES}
     manifest = YAML(typ="safe").load(ROOT / "docs/how-to/slack-app-manifest.yaml")
-    assert set(manifest["oauth_config"]["scopes"]["bot"]) == set(SCOPES)
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == {one.name for one in SCOPES}
+    assert [one["command"] for one in manifest["features"]["slash_commands"]] == [SLASH]
+    assert [one["callback_id"] for one in manifest["features"]["shortcuts"]] == [SHORTCUT]
+    assert manifest["features"]["app_home"]["home_tab_enabled"]
+    assert set(manifest["settings"]["event_subscriptions"]["bot_events"]) == {"app_home_opened", "message.groups"}

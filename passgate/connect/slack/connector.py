@@ -30,15 +30,6 @@ from passgate.errors import BusyError, RefusedError, UnreachableError
 
 log = logging.getLogger(__name__)
 
-SCOPES = {
-    "chat:write": "post and edit messages",
-    "channels:history": "find its own messages after a lost answer",
-    "users:read": "tell members from guests and bots",
-    "commands": "offer /passgate and the shortcut",
-    "files:write": "put a plan that is too long for a message into its thread",
-}
-"""Bot scopes that are needed, and what for. Slack needs no scope for modals, clicks and the App Home."""
-
 _PAGES = 20
 _RATE_TRIES = 5
 _LONGEST_WAIT = 60.0
@@ -73,11 +64,6 @@ class Identity:
     def link(self, channel: str, ts: str) -> str:
         """Return the address of a message of the workspace."""
         return f"{self.url}archives/{channel}/p{ts.replace('.', '')}"
-
-    @property
-    def missing(self) -> dict[str, str]:
-        """Return the scopes that are needed and not held, each with what it is for."""
-        return {scope: use for scope, use in SCOPES.items() if scope not in self.scopes}
 
 
 @dataclass(frozen=True)

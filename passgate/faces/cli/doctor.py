@@ -15,6 +15,7 @@ from passgate.faces.cli.terminal import Answer
 from passgate.settings.place import config_dir, content, home
 
 if TYPE_CHECKING:
+    from passgate.connect.slack import Identity
     from passgate.engine.estate import Estate
     from passgate.model.inventory import Inventory
     from passgate.settings.shape import Config
@@ -218,6 +219,7 @@ def _slack(bench: Bench) -> str:
     import asyncio
 
     from passgate.connect.slack import SlackConnector
+    from passgate.connect.slack.scopes import Use, missing
     from passgate.settings.load import resolve
 
     slack = bench.config.chat.slack
@@ -225,23 +227,40 @@ def _slack(bench: Bench) -> str:
         return "none in config/chat.yaml; approvals work on the command line"
     bot_token, api_url = (resolve(one, home()) for one in (slack.bot_token, slack.api_url))
     app_token = resolve(slack.app_token, home()) if slack.app_token and slack.transport == "socket" else ""
+    wanted = {
+        Use.ALWAYS: True,
+        Use.USER_GROUPS: bool(bench.config.people.slack_groups),
+        Use.HEARTBEAT: bool(slack.heartbeat_channel and app_token),
+    }
 
-    async def identity() -> tuple[str, str, dict[str, str]]:
+    async def identity() -> Identity:
         async with SlackConnector(bot_token=bot_token, app_token=app_token, api_url=api_url) as connector:
             found = await connector.identity()
             if app_token:
                 await connector.can_listen()
-            return found.team_name, found.user, found.missing
+            return found
 
-    team, user, missing = asyncio.run(identity())
-    if missing:
-        words = ", ".join(f"{scope} (to {use})" for scope, use in missing.items())
+    found = asyncio.run(identity())
+    if lacking := missing(found.scopes, [use for use, is_wanted in wanted.items() if is_wanted]):
+        words = "; ".join(f"{one.name}, to {one.use} (without it, {one.without})" for one in lacking)
         raise ConfigError(
-            f"The Slack app lacks the scopes {words}.",
+            f"The Slack app lacks {'a scope' if len(lacking) == 1 else f'{len(lacking)} scopes'}: {words}.",
             hint="Add them to the app under OAuth & Permissions, and install it again.",
         )
     way = "clicks can come in" if app_token else "clicks come by signed requests to /slack of the service"
-    return f"workspace {team} as {user}, all scopes, {way}, posts to {slack.channel}"
+    return f"workspace {found.team_name} as {found.user}, all scopes, {way}, posts to {slack.channel}{_bound(bench)}"
+
+
+def _bound(bench: Bench) -> str:
+    """Read the Slack user groups that config binds, and say how many there are."""
+    import asyncio
+
+    from passgate.engine.membership import Membership
+    from passgate.engine.runtime import utc_now
+
+    groups = bench.config.people.slack_groups
+    asyncio.run(Membership(bench.config, home(), utc_now).look())
+    return f", user groups {', '.join(groups)}" if groups else ""
 
 
 def _service(_: Bench) -> str:
