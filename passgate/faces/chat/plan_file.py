@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from passgate.faces.chat.text import escape
 from passgate.model.change import Change
 from passgate.model.plan import Plan, PlannedStep
 
 SHOWN_STEPS, SHOWN_IMPACT, SHOWN_WARNINGS = 2500, 1500, 1500
-LONGEST_LINE = 200
+NAME, IMPACT, WARNING = 200, 400, 300
 """What a message is sure to hold of a plan; the parts of `render` are a little larger, for what is written around."""
 
 
@@ -34,14 +35,15 @@ def name_of(change: Change) -> str:
 
 def needs_file(plan: Plan) -> bool:
     """Say whether the plan is longer than its message can show."""
-    steps = [(step.title, step.before, step.after) for step in plan.steps]
-    impact = [(line,) for line in plan.impact]
-    warnings = [(check.rule, check.saw, check.hint) for check in plan.warnings]
+    steps = [(part, NAME) for step in plan.steps for part in (step.title, step.before, step.after)]
+    impact = [(line, IMPACT) for line in plan.impact]
+    warnings = [(part, WARNING) for check in plan.warnings for part in (check.rule, check.saw)]
+    warnings += [(check.hint, NAME) for check in plan.warnings]
     rooms = ((steps, SHOWN_STEPS), (impact, SHOWN_IMPACT), (warnings, SHOWN_WARNINGS))
     return any(
-        any(len(part) > LONGEST_LINE for line in lines for part in line)
-        or sum(len(part) + 12 for line in lines for part in line) > room
-        for lines, room in rooms
+        any(len(escape(part)) > longest for part, longest in parts)
+        or sum(len(escape(part)) + 12 for part, _ in parts) > room
+        for parts, room in rooms
     )
 
 

@@ -408,6 +408,8 @@ function modalNode(view) {
       node.classList.toggle("wrong", Boolean(words));
       if (words) node.append(h("span", { className: "error", role: "alert" }, "⚠", h("span", {}, words)));
     }
+    const wrong = form.querySelector(".field.wrong");
+    if (wrong) wrong.scrollIntoView({ block: "center" });
     if (result.warning) form.querySelector("footer").before(h("div", { className: "trouble", role: "alert" }, emoji("⚠"), h("span", {}, result.warning)));
   };
   const form = h("form", { className: "modal", role: "dialog", "aria-modal": "true", "aria-label": view.title.text, noValidate: true, onsubmit: send },
