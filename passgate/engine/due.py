@@ -14,6 +14,7 @@ from typing import Any
 
 from passgate.engine.authority import ENGINE, words
 from passgate.engine.filing import ForSchedule, file_change
+from passgate.engine.gate import settle
 from passgate.engine.runtime import Runtime
 from passgate.errors import ConflictError, PassgateError, RecordError, WorldError
 from passgate.model.change import Actor, Change, Door, Event, EventType
@@ -73,7 +74,8 @@ async def file_occurrence(
     fields = {**rule.ask, "reason": rule.ask.get("reason") or f"Schedule {rule.name}: {rule.text or rule.times}"}
     actor = Actor(person=rule.author, door=Door.SCHEDULE)
     about = ForSchedule(rule.name, due, behind)
-    return await file_change(runtime, rule.runbook, fields, actor, flow_run=flow_run, schedule=about)
+    change = await file_change(runtime, rule.runbook, fields, actor, flow_run=flow_run, schedule=about)
+    return settle(runtime, change)  # approvals that stand may suffice already
 
 
 async def triggered(

@@ -31,7 +31,7 @@ async def mend(runtime: Runtime, change: Change, start: Callable[[Change], Any])
     if change.terms is None or not change.terms.mends:
         said = [f"{one.words}: not filed, for no rule of the policy lets drift be mended (mends)" for one in proposed]
     else:
-        said = [await _filed(runtime, change, one, start) for one in proposed]
+        said = [await _filed(runtime, change, number, one, start) for number, one in enumerate(proposed)]
     data = {"why": "; ".join(said), "mends": said}
     runtime.store.append(Event(type=EventType.MENDS, change=change.id, actor=ENGINE, at=runtime.clock(), data=data))
 
@@ -44,14 +44,19 @@ def _proposed(runtime: Runtime, change: Change) -> list[Mend]:
     return [Mend.model_validate(each) for one in facts for each in one.get("mends", ())]
 
 
-async def _filed(runtime: Runtime, change: Change, one: Mend, start: Callable[[Change], Any]) -> str:
-    """File one and return in words what became of it; what is open already is not filed again."""
+async def _filed(runtime: Runtime, change: Change, number: int, one: Mend, start: Callable[[Change], Any]) -> str:
+    """File one and return in words what became of it; what is open already is not filed again.
+
+    Its key finds what was filed before a crash that came before that was recorded.
+    """
+    key = f"mend:{change.id}:{number}"
     fields = {**one.ask, "reason": f"Mends the drift that {change.id} found"}
     behind = tuple(change.terms.excluded) if change.terms else ()
     try:
-        if there := _open_already(runtime, one.runbook, fields):
+        there = _open_already(runtime, one.runbook, fields)
+        if there and runtime.store.change_filed(key) is None:
             return f"{one.words}: {there} is open already"
-        filed = await file_change(runtime, one.runbook, fields, change.requester, behind=behind)
+        filed = await file_change(runtime, one.runbook, fields, change.requester, behind=behind, key=key)
     except (RecordError, WorldError):
         raise
     except PassgateError as error:

@@ -71,11 +71,9 @@ class ScheduleRule(Settings):
 
     @field_serializer("late", when_used="json")
     def _as_written(self, late: timedelta) -> str:
-        return (
-            f"{late // timedelta(minutes=1)}m"
-            if late % timedelta(minutes=1) == timedelta()
-            else f"{late.total_seconds()}s"
-        )
+        sizes = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
+        unit, size = next((one for one in sizes if late and late % one[1] == timedelta()), ("s", timedelta(seconds=1)))
+        return f"{late / size:g}{unit}"
 
     @property
     def times(self) -> str:

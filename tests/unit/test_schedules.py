@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from passgate.engine.catalogue import load
+from passgate.faces.cli.asks import runbook_first, schedule_options
 from passgate.model.schedule import Due
 from passgate.policy.schedules import PROMPT, due_between, judge, next_ones
 from passgate.settings.schedules import ScheduleRule
@@ -216,3 +219,19 @@ def test_what_is_no_schedule_is_refused_in_words(wrong: dict[str, Any], said: st
     """Bad input names the field and what is accepted."""
     with pytest.raises(ValidationError, match=said):
         rule(**{"cron": "0 0 * * *", **wrong})
+
+
+# At a shell
+
+
+def test_no_runbook_has_a_field_that_the_options_of_a_schedule_need() -> None:
+    """`passgate schedule add` takes both behind one command, so no name may mean two things."""
+    names = {one.name for one in schedule_options()}
+    assert all(names.isdisjoint(one.ask.model_fields) for one in load(Path(__file__).parents[2]).values())
+
+
+def test_the_runbook_may_stand_behind_the_times() -> None:
+    """People write the name and the times first; the command is that of the runbook."""
+    given = ["schedule", "add", "weekly", "--cron", "0 4 * * SUN", "usb-census", "--shells"]
+    assert runbook_first(given) == ["schedule", "add", "usb-census", "weekly", "--cron", "0 4 * * SUN", "--shells"]
+    assert runbook_first(["schedule", "add", "weekly"]) == ["schedule", "add", "weekly"]

@@ -42,7 +42,7 @@ def _text(name: str, help: str, default: Any = None) -> inspect.Parameter:  # no
     )
 
 
-def _schedule_options() -> list[inspect.Parameter]:
+def schedule_options() -> list[inspect.Parameter]:
     """Return the options of a schedule, with the words of its own model; no runbook may have a field of that name."""
     told = {name: info.description or "" for name, info in ScheduleRule.model_fields.items()}
     name = inspect.Parameter(
@@ -96,7 +96,7 @@ def add_runbooks(app: App, verb: str) -> None:
 
 def command(verb: str, runbook: Runbook[Any]) -> Command:
     """Return the command for a runbook, whose options are the fields of its ask."""
-    schedule = _schedule_options() if verb == "schedule" else []
+    schedule = schedule_options() if verb == "schedule" else []
 
     def run(name: str = "", *, wait: bool = False, explain: bool = False, **given: Any) -> Iterator[Answer]:
         times = {one.name: given.pop(one.name) for one in schedule if one.name in given}

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from passgate.faces.cli.demo_script import Chapter, Clicks, Script, Types
+from passgate.faces.cli.demo_script import Chapter, Clicks, Passes, Script, Types
 
 IN_TWO_MONTHS = f"{datetime.now(UTC) + timedelta(days=60):%Y-%m-%d}"
 FRIDAY, MONDAY = "passgate schedule run backup-disk-friday", "passgate schedule run backup-disk-monday"
 PLANNING = "reading the datacenter and planning"
+
+WEEK = Passes("A week goes by, in which win-01 boots: here 8 seconds.", 8.0)
 
 SCHEDULES = Script(
     config={},
@@ -29,9 +31,11 @@ SCHEDULES = Script(
         Types("bob", "passgate approve {A} --reason 'Backup of the weekend'"),
         Types("dave", "passgate watch {A}", what="working"),
         Chapter("Monday", "Carol approves in Slack."),
+        Passes("A weekend goes by: here 8 seconds.", 8.0),
         Types("dave", MONDAY, files="B", what=PLANNING),
         Clicks("carol", "B", "The disk leaves win-01."),
         Types("dave", "passgate watch {B}", what="working"),
+        WEEK,
         Chapter(
             "The Friday after",
             "The USB controller of the first time is still there, so there is less to do. Bob lets his approval stand\n"
@@ -40,20 +44,18 @@ SCHEDULES = Script(
         Types("dave", FRIDAY, files="C", what=PLANNING),
         Types("bob", f"passgate approve {{C}} --standing-until {IN_TWO_MONTHS}"),
         Types("dave", "passgate watch {C}", what="working"),
+        Passes("Another weekend.", 8.0),
         Types("dave", MONDAY, files="D", what=PLANNING),
         Clicks("carol", "D", "Once more."),
         Types("dave", "passgate watch {D}", what="working"),
+        WEEK,
         Chapter("The third Friday", "The plan is the very same, so Bob's approval stands for it. Nobody is asked."),
         Types("dave", FRIDAY, files="E", what=PLANNING),
         Types("dave", "passgate watch {E}", what="working"),
         Types("dave", "passgate show {E}"),
         Types("carol", "passgate schedule revoke backup-disk-friday"),
         Chapter("Is everything where it belongs?", "config/attachments.yaml says that the stick belongs to win-01."),
-        Types(
-            "alice",
-            "passgate request usb-drift --reason 'After the weekend' --wait",
-            files="F",
-            what="reading all hosts",
-        ),
+        Types("alice", "passgate request usb-drift --reason 'After the weekend'", files="F"),
+        Types("alice", "passgate watch {F}", what="reading all hosts"),
     ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +68,15 @@ class Happens:
     how: Mapping[str, Any]
 
 
-Beat = Chapter | Types | Clicks | Happens
+@dataclass(frozen=True)
+class Passes:
+    """Let time go by, in seconds, such as until a guest has booted."""
+
+    words: str
+    seconds: float
+
+
+Beat = Chapter | Types | Clicks | Happens | Passes
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,10 @@ class Play:
                     yield from self._types(beat)
                 case Clicks():
                     yield from self._clicks(beat)
+                case Passes():
+                    yield Answer(["", beat.words])
+                    with waiting("waiting"):
+                        time.sleep(beat.seconds)
                 case Happens():
                     from passgate.faces.cli.demo_stage import set_scene
 

@@ -71,6 +71,11 @@ GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
     ),
     "token": ("Give people access, and take it back.", {"issue": records.token_issue, "revoke": records.token_revoke}),
 }
+ADDING = (
+    "Add a schedule: NAME, its times, RUNBOOK, and the runbook's own options.\n\n"
+    "Times: --cron, or --rrule with --first; --zone, --ends. What else: --missed, --overlap, --late, --text, --paused. "
+    "Each is described with a runbook: `passgate schedule add usb-attach --help`."
+)
 EPILOGUE = (
     "With every command, --json writes only JSON to standard output.\n\n"
     "Exit codes: 0 done, 1 not foreseen, 2 input, 3 check not met, 4 not allowed, 5 the world, 6 conflict, 7 record; "
@@ -132,7 +137,7 @@ def build(words: Sequence[str]) -> App:
         for verb, command in commands.items():
             group.command(command, name=verb)
         if name == "schedule":
-            adding = App(name="add", help="Add a schedule: NAME, its times, RUNBOOK, and the runbook's options.")
+            adding = App(name="add", help=ADDING)
             if words[:2] == ["schedule", "add"]:
                 from passgate.faces.cli.asks import add_runbooks
 
