@@ -19,10 +19,21 @@ rules:
     approve_within: 6s
 """
 
+CALENDAR = """\
+freezes:
+  - name: stocktaking
+    text: Nobody touches the tills while they are counted, CHG0031555
+    vms: [win-02]
+    when:
+      - {start: 2026-01-01 00:00, duration: 366d, rrule: FREQ=YEARLY}
+    override: [operations]
+"""
+
 ATTACH = "passgate request usb-attach"
+PLANNING = "reading the datacenter and planning"
 
 APPROVALS = Script(
-    config={"policies/15-demo.yaml": POLICY},
+    config={"policies/15-demo.yaml": POLICY, "calendar/30-demo.yaml": CALENDAR},
     beats=(
         Chapter(
             "Two kinds of people have to agree",
@@ -32,7 +43,7 @@ APPROVALS = Script(
             "alice",
             f"{ATTACH} --vm win-01 --device 18a5:0302 --reason 'The nightly backup goes to this stick'",
             files="A",
-            what="reading the datacenter and planning",
+            what=PLANNING,
         ),
         Types("alice", "passgate policy explain {A}"),
         Chapter("Nobody approves their own change", "Whatever door they use."),
@@ -51,7 +62,7 @@ APPROVALS = Script(
             "alice",
             f"{ATTACH} --vm lnx-02 --device 18a5:0302 --reason 'Copy the old archive'",
             files="B",
-            what="reading the datacenter and planning",
+            what=PLANNING,
         ),
         Happens("Somebody powers lnx-02 on in vCenter.", "vm", {"vm": "lnx-02", "power": "poweredOn"}),
         Clicks("carol", "B", "She approves the plan that she saw."),
@@ -61,9 +72,41 @@ APPROVALS = Script(
             "alice",
             f"{ATTACH} --vm lnx-01 --device 0781:5583 --reason 'Fetch the logs'",
             files="C",
-            what="reading the datacenter and planning",
+            what=PLANNING,
         ),
         Types("alice", "passgate watch {C}", code=11, what="waiting for nobody"),
         Types("bob", "passgate approve {C}", refused=True),
+        Chapter(
+            "A freeze stops what is approved",
+            "win-02 is frozen while its tills are counted. Operations may let one change through, not their own.",
+        ),
+        Types("alice", "passgate calendar explain --for usb-attach@vm:win-02"),
+        Types(
+            "alice", f"{ATTACH} --vm win-02 --device 0951:1666 --reason 'The count needs it'", files="D", what=PLANNING
+        ),
+        Clicks("bob", "D", "Approved, and still it waits."),
+        Types("alice", "passgate override {D} --freeze stocktaking --reason 'I need it'", refused=True),
+        Types("carol", "passgate override {D} --freeze stocktaking --reason 'Agreed with the counters'"),
+        Types("alice", "passgate watch {D}", what="working"),
+        Chapter(
+            "Three in the morning",
+            "Nobody answers, and a licence server is down. Alice, on call, may break the glass, and answers for it.",
+        ),
+        Types(
+            "alice",
+            f"{ATTACH} --vm lnx-01 --device 0781:5583 --urgency break-glass --reason 'The licence server is down'",
+            files="E",
+            what=PLANNING,
+        ),
+        Types("alice", "passgate watch {E}", what="working"),
+        Types(
+            "alice",
+            f"{ATTACH} --vm win-01 --device 0781:5583 --urgency break-glass --reason 'And another'",
+            refused=True,
+            what=PLANNING,
+        ),
+        Types("dave", "passgate review list"),
+        Types("alice", "passgate review close {E} --verdict justified --reason 'I had to'", refused=True),
+        Types("dave", "passgate review close {E} --verdict justified --reason 'Licences were down, nobody answered'"),
     ),
 )
