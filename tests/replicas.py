@@ -54,7 +54,18 @@ class Replicas:
     def working(self) -> list[str]:
         """Return the replicas that say that they work."""
         alive = [name for name in self.names if self._of(name).url and self._of(name).pid]
-        return [name for name in alive if self.status(name)["role"] == "works"]
+        return [name for name in alive if self._works(name)]
+
+    def one_works(self) -> str:
+        """Wait until one of the replicas works, and return its name."""
+        until(lambda: len(self.working()) == 1, "one of the replicas works")
+        return self.working()[0]
+
+    def _works(self, name: str) -> bool:
+        try:
+            return bool(self.status(name)["role"] == "works")
+        except httpx.HTTPError:  # it was killed meanwhile
+            return False
 
     def listen(self, names: tuple[str, ...] | None = None) -> None:
         """Wait until each of them has its socket to Slack."""
@@ -76,7 +87,7 @@ def replicas(house: House, *names: str) -> Iterator[Replicas]:
     try:
         for name in found.names:
             found.up(name)
-        until(lambda: len(found.working()) == 1, "one of the replicas works")
+        found.one_works()
         yield found
     finally:
         lifecycle.stop_services(house.home)

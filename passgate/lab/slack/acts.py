@@ -95,7 +95,10 @@ def _action(ws: Workspace, block: Json, element: Json, act: Json) -> Json:
 
 
 async def click(ws: Workspace, sockets: Sockets, act: Json) -> Json:
-    """Click a button of a message; with `fields`, fill in and submit the modal that opens."""
+    """Click a button of a message; with `fields`, fill in and submit the modal that opens.
+
+    With `late`, the person's client is behind: it still shows the buttons that the message had before it was edited.
+    """
     user = _person(ws, act)
     if act.get("home"):
         return await _click_home(ws, sockets, act, user)
@@ -103,7 +106,9 @@ async def click(ws: Workspace, sockets: Sockets, act: Json) -> Json:
         (channel, message, block, element)
         for channel, message in _visible(ws, user)
         if message["ts"] == (act.get("message_ts") or message["ts"])
-        for block, element in elements_of(message.get("blocks", []))
+        for block, element in elements_of(
+            [*message.get("blocks", []), *(ws.former.get(message["ts"], []) if act.get("late") else [])]
+        )
         if _wanted(act, element)
     ]
     if not places:

@@ -192,7 +192,7 @@ def chat_update(ws: Workspace, call: Call) -> Json:
     channel = _channel(ws, call)
     message = _own(ws, channel, call, "cant_update_message")
     content = _content(ws, call, UPDATE_TEXT)
-    message.pop("blocks", None)
+    ws.former.setdefault(message["ts"], []).extend(message.pop("blocks", []))
     message |= content | {"edited": {"user": BOT_USER, "ts": ws.stamp()}}
     ws.changed()
     return {"channel": channel, "ts": message["ts"], "text": message["text"], "message": shown(message, metadata=True)}

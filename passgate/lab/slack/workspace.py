@@ -79,6 +79,8 @@ class Workspace:
     groups: dict[str, tuple[str, str, tuple[str, ...]]] = field(default_factory=lambda: dict(GROUPS))
     channels: dict[str, str] = field(default_factory=lambda: {CHANNEL: "passgate"})
     messages: dict[str, dict[str, Json]] = field(default_factory=lambda: {CHANNEL: {}})
+    former: dict[str, list[Json]] = field(default_factory=dict)
+    """Blocks that messages had before they were edited, by ts: what a client that is behind still shows."""
     ephemerals: list[Json] = field(default_factory=list)
     modals: dict[str, list[Json]] = field(default_factory=dict)
     homes: dict[str, Json] = field(default_factory=dict)
