@@ -61,6 +61,8 @@ class ScheduleRule(Settings):
         if self.cron is not None:
             _checked_cron(self.cron)
         if self.rrule is not None and self.first is not None:
+            if "BYSECOND" in self.rrule.upper():
+                raise PydanticCustomError("rrule", "an RRULE without BYSECOND: an occurrence is named by its minute")
             try:
                 rule_of(self.rrule, self.first)
             except ValueError as error:

@@ -211,6 +211,7 @@ def test_the_last_one_is_filed_waits_or_is_told(  # noqa: PLR0917 - what hypothe
         ({"cron": "0 25 * * *"}, "Bad hour"),
         ({"cron": "0 0 31 2 *"}, "Bad day-of-month"),
         ({"cron": None, "rrule": "FREQ=SOMETIMES", "first": "2026-01-01 00:00"}, "RRULE"),
+        ({"cron": None, "rrule": "FREQ=DAILY;BYSECOND=0,30", "first": "2026-01-01 00:00"}, "without BYSECOND"),
         ({"zone": "Europe/Vienne"}, "Did you mean 'Europe/Vienna'"),
         ({"late": "30d"}, "at most 7 days"),
     ],
