@@ -102,6 +102,7 @@ def take_gate(browser: Browser, address: str) -> None:
     bob = browser.new_page(viewport=SIZE)
     bob.goto(f"{address}?as=U0BOB")
     approve(bob)
+    bob.get_by_role("button", name="Approve").wait_for(state="hidden", timeout=60_000)
     carol = browser.new_page(viewport=SIZE)
     carol.goto(f"{address}?as=U0CAROL")
     carol.locator("button.replies").click()
