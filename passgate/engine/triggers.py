@@ -125,11 +125,13 @@ class Triggers:
         kept: set[str] = set()
         for there in deployment.schedules:
             slug = there.slug or ""
-            if slug not in written:
+            is_right = slug in should and is_alike(there, should[slug])
+            # What this process has not written itself may be there from the service before it.
+            if slug not in written and not is_right:
                 self._report(slug or str(there.schedule), runbook, "is none of Passgate's")
-            elif not is_alike(there, written[slug]):
+            elif slug in written and not is_alike(there, written[slug]):
                 self._report(slug, runbook, "was altered")
-            if slug in should and is_alike(there, should[slug]):
+            if is_right:
                 kept.add(slug)
             else:
                 await client.delete_deployment_schedule(deployment.id, there.id)
