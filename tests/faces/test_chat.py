@@ -30,6 +30,7 @@ from passgate.lab.slack import SlackServer
 from passgate.model.change import Actor, Change, Door, Event, EventType, State, StepState
 from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.plan import Plan, PlannedStep, Risk
+from passgate.model.review import Review, ReviewVerdict
 from passgate.settings.people import People, Person
 from passgate.store.store import Store
 
@@ -131,6 +132,12 @@ class PlainDesk:
     def waits_for(self, change: Change, person: str) -> bool:
         """Say who may decide on a change that waits."""
         return change.state is State.WAITING and change.terms is not None and person in change.terms.voters
+
+    async def close_review(self, change_id: str, actor: Actor, verdict: ReviewVerdict, reason: str) -> Review:
+        """Close a review, unless it is of the person's own change."""
+        if actor.person == self.store.reviews.one(change_id).by:
+            raise NotAuthorizedError(f"{actor.person} may not review {change_id}.", hint="Ask somebody else.")
+        return self.store.reviews.close(change_id, verdict, reason, actor, now())
 
 
 @dataclass

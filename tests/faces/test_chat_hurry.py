@@ -8,7 +8,7 @@ from passgate.ledger.canonical import time_text
 from passgate.model.change import Change, Event, EventType, State
 from passgate.model.decision import GlassBroken, Kind, Terms
 from passgate.model.review import ReviewVerdict
-from tests.faces.test_chat import ENGINE, TERMS, Place, now, place, plan
+from tests.faces.test_chat import ENGINE, TERMS, Place, now, place, plan, until
 from tests.record_story import ALICE, BOB
 
 __all__ = ["place"]
@@ -31,6 +31,47 @@ def loud(place: Place, words: str) -> list[str]:
     return [one["text"] for one in place.parents() if words in one["text"]]
 
 
+def buttons(place: Place) -> list[str]:
+    """Return the names of all buttons that are to be seen."""
+    blocks = (block for one in place.messages() for block in one["blocks"] if block["type"] == "actions")
+    return [element["action_id"] for block in blocks for element in block["elements"]]
+
+
+async def test_a_review_is_closed_by_a_button(place: Place) -> None:
+    """Once the change has ended; the words go to the desk with the person, and the buttons are gone (R28)."""
+    async with place.chat() as chat:
+        change = filed(place, BROKEN, State.APPROVED)
+        await place.connected(chat)
+        await place.parent(change.id)
+        place.carry_out(change.id)
+        await until(lambda: buttons(place) == ["passgate_review_justified", "passgate_review_not_justified"])
+        clicked = await place.click("U0BOB", "passgate_review_not_justified", fields={"reason": "a spare was there"})
+        assert clicked["acked"]
+        await until(lambda: not place.store.reviews.one(change.id).is_open)
+        await until(lambda: buttons(place) == [])
+        await place.told()
+    review = place.store.reviews.one(change.id)
+    assert (review.closed_by, review.verdict, review.words) == (
+        "bob", ReviewVerdict.NOT_JUSTIFIED, "a spare was there",
+    )  # fmt: skip
+    assert "*Reviewed* by Bob Berger: *not justified*" in place.thread()[-1]
+    assert place.store.inbox_open() == ()
+
+
+async def test_what_the_desk_refuses_of_a_review_is_told_to_who_clicked_alone(place: Place) -> None:
+    """Its author clicks: the review stays open, and the note says why."""
+    async with place.chat() as chat:
+        change = filed(place, BROKEN, State.APPROVED)
+        await place.connected(chat)
+        await place.parent(change.id)
+        place.carry_out(change.id)
+        await until(lambda: buttons(place))
+        await place.click("U0ALICE", "passgate_review_justified", fields={"reason": "I was right"})
+        await until(lambda: place.notes("U0ALICE"))
+    assert "alice may not review" in place.notes("U0ALICE")[0]
+    assert place.store.reviews.one(change.id).is_open
+
+
 async def test_a_broken_glass_is_told_in_the_channel_itself(place: Place) -> None:
     """Who, what, why, until when; the reviewers are called, and nobody is asked for an approval."""
     async with place.chat():
@@ -47,7 +88,7 @@ async def test_a_broken_glass_is_told_in_the_channel_itself(place: Place) -> Non
         ):
             assert words in said
         assert "Alice Archer can approve nothing" in said
-        assert not any(block["type"] == "actions" for one in place.messages() for block in one["blocks"])
+        assert buttons(place) == []
         assert "Begun without approval by Alice Archer" in str((await place.parent(change.id))["blocks"])
         place.carry_out(change.id)
         place.store.reviews.tell_overdue(place.store.reviews.one(change.id), ENGINE, now())

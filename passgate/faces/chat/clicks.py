@@ -22,6 +22,7 @@ from passgate.faces.chat.asking import KEY as ASK_KEY
 from passgate.faces.chat.buttons import REASON_BLOCK, REASON_INPUT, VERDICTS, reason_modal
 from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.inbox import Inbox
+from passgate.faces.chat.reviewing import KEY as REVIEW_KEY
 from passgate.faces.chat.text import safe
 from passgate.model.change import Actor, Change, Door
 from passgate.model.decision import PLAN, Verdict
@@ -131,7 +132,9 @@ class Clicks:
         """Take `at_home`, which shows a person words in their App Home: there is no channel to tell them in."""
         self._slack, self._store, self._desk = connector, store, desk
         self._callers, self._seal, self._channel, self._at_home = callers, seal, channel, at_home
-        self.inbox = Inbox(store, lambda key: not key.startswith(ASK_KEY), self._work, longest_pause=longest_pause)
+        self.inbox = Inbox(
+            store, lambda key: not key.startswith((ASK_KEY, REVIEW_KEY)), self._work, longest_pause=longest_pause
+        )
 
     async def pressed(self, payload: dict[str, Any], action: dict[str, Any]) -> Reply:
         """Keep a click durably, or ask for the reason first where one is needed."""

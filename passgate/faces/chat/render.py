@@ -17,6 +17,7 @@ from passgate.faces.chat.buttons import decide_block
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.plan_file import name_of
+from passgate.faces.chat.reviewing import review_block
 from passgate.faces.chat.schedules import of_schedule
 from passgate.faces.chat.seats import needs
 from passgate.faces.chat.text import fit, fit_lines, plain, safe
@@ -94,6 +95,7 @@ class Renderer:
             *([_whole_plan(view)] if view.plan_file else []),
             {"type": "context", "elements": [_mrkdwn(_small_print(change))]},
             *self._buttons(view, PLAN),
+            *([block] if (block := review_block(view, self.seal)) else []),
         )
         decide = _how(change, PLAN) if change.state is State.WAITING else ""
         summary = f"{SYMBOLS[change.state]} {safe(title(change), 150)} · {WORDS[change.state]}."

@@ -217,6 +217,7 @@ class Sender:
             store.journal(change_id),
             moved,
             at=datetime.now(UTC),
+            review=store.reviews.one(change_id) if change.terms and change.terms.break_glass else None,
             plan_file=file.digest if file else "",
         )
 

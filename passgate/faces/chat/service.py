@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from passgate.connect.slack import Reply
 from passgate.engine.runtime import utc_now
-from passgate.faces.chat import asking, clicks, waits
+from passgate.faces.chat import asking, clicks, reviewing, waits
 from passgate.faces.chat.asking import Asking
 from passgate.faces.chat.callers import Callers
 from passgate.faces.chat.clicks import Clicks, Seal
@@ -22,6 +22,7 @@ from passgate.faces.chat.links import Links
 from passgate.faces.chat.plan_posts import PlanPosts
 from passgate.faces.chat.reception import Reception
 from passgate.faces.chat.render import Renderer
+from passgate.faces.chat.reviewing import Reviewing
 from passgate.faces.chat.sender import Sender
 from passgate.faces.chat.waits import Waits
 from passgate.faces.chat.watchdog import Watchdog
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from passgate.store.store import Store
 
 
-class Desk(clicks.Desk, asking.Desk, waits.Desk, Protocol):
+class Desk(clicks.Desk, asking.Desk, waits.Desk, reviewing.Desk, Protocol):
     """What chat asks of the engine."""
 
 
@@ -76,7 +77,10 @@ class Chat:
             connector, store, desk, callers, people=directory, channel=channel, longest_pause=longest_pause
         )  # fmt: skip
         commands = Commands(connector, store, self._asking, callers, renderer=renderer, waits=waiting, links=links)
-        self._reception = Reception(self._clicks, self._asking, commands, self._homes)
+        self._reviewing = Reviewing(
+            connector, store, desk, callers, seal=seal, channel=channel, longest_pause=longest_pause
+        )  # fmt: skip
+        self._reception = Reception(self._clicks, self._asking, commands, self._homes, self._reviewing)
         self._signed = signed
         self.on_ack: Callable[[float], object] = float
         """Told how many seconds it took to store each delivery."""
@@ -108,6 +112,7 @@ class Chat:
             group.create_task(self._homes.run(), name="chat: homes")
             group.create_task(self._clicks.inbox.run(), name="chat: clicks")
             group.create_task(self._asking.inbox.run(), name="chat: requests")
+            group.create_task(self._reviewing.inbox.run(), name="chat: reviews")
 
     async def take(self, envelope: Envelope) -> Reply:
         """Take a delivery: our own heartbeat, or something that a person did."""

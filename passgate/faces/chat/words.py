@@ -10,6 +10,7 @@ from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import fit_lines, safe
 from passgate.model.change import Actor, Change, Door, Event, Gate, JournalEntry, State, StepState
 from passgate.model.decision import PLAN, Decision, Verdict
+from passgate.model.review import Review
 from passgate.policy.ladder import still_asked
 from passgate.policy.votes import ballot_of
 
@@ -74,7 +75,8 @@ _TOUCHED = frozenset({StepState.INTENT, StepState.DONE, StepState.FAILED, StepSt
 class View:
     """Hold what is known of a change at one moment, `at`. `moved` is the event that brought its present state.
 
-    `plan_file` is the SHA-256 of the file with the whole plan, once it is in the thread.
+    `plan_file` is the SHA-256 of the file with the whole plan, once it is in the thread. `review` is that of a broken
+    glass.
     """
 
     change: Change
@@ -82,6 +84,7 @@ class View:
     journal: tuple[JournalEntry, ...] = ()
     moved: Event | None = None
     at: datetime | None = None
+    review: Review | None = None
     plan_file: str = ""
 
 
