@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from passgate.connect.slack import backoff
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 POLL = 1.0
 BATCH = 200
-TRIES = 4
-"""How often one notice is tried on one channel; then it is left out there, and the log says so."""
+LONGEST_PAUSE = 60.0
+STALE = timedelta(days=1)
+"""So long one notice is tried on one channel that is down; then it is no news, is left out, and the log says so."""
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +102,8 @@ def _title(event: RecordedEvent, change: Change) -> str:
 class Notices:
     """Send what one channel wants to hear. `run` ends only when it is cancelled."""
 
-    def __init__(self, notice: Notice, store: Store, home: Path) -> None:
-        self._notice, self._store, self._home = notice, store, home
+    def __init__(self, notice: Notice, store: Store, home: Path, clock: Callable[[], datetime]) -> None:
+        self._notice, self._store, self._home, self._clock = notice, store, home, clock
         self._cursor = f"notice:{notice.name}"
 
     async def run(self) -> NoReturn:
@@ -131,17 +133,18 @@ class Notices:
             change = self._store.change(event.change) if event.change.startswith("CHG-") else None
             words = words_of(event, change)
             if words and words.about in self._notice.about:
-                await self._send(words)
+                await self._send(words, event.at)
             await asyncio.to_thread(self._store.advance, self._cursor, event.seq)
         return len(events)
 
-    async def _send(self, words: Words) -> None:
-        pauses = backoff(first=0.5, longest=30.0)
-        for _ in range(TRIES):
+    async def _send(self, words: Words, at: datetime) -> None:
+        pauses = backoff(first=0.5, longest=LONGEST_PAUSE)
+        while self._clock() - at < STALE:
             if await asyncio.to_thread(self._notified, words):
                 return
+            log.warning("%s did not take a notice; it is tried again", self._notice.name)
             await asyncio.sleep(next(pauses))
-        log.warning("%s was not told %r: %d tries failed", self._notice.name, words.title, TRIES)
+        log.warning("%s was not told %r: it is more than a day old", self._notice.name, words.title)
 
     def _notified(self, words: Words) -> bool:
         """Send it; False when the channel did not take it. The address is a secret and never logged."""
@@ -158,6 +161,8 @@ class Notices:
             return False
 
 
-def channels(notices: Sequence[Notice], store: Store, home: Path) -> list[Callable[[], Coroutine[None, None, None]]]:
+def channels(
+    notices: Sequence[Notice], store: Store, home: Path, clock: Callable[[], datetime]
+) -> list[Callable[[], Coroutine[None, None, None]]]:
     """Return what runs for each channel that config names."""
-    return [Notices(one, store, home).run for one in notices]
+    return [Notices(one, store, home, clock).run for one in notices]

@@ -109,7 +109,7 @@ def _work(role: Role) -> Iterator[Coroutine[None, None, None]]:
     config = role.runtime.config
     if role.chat is not None:
         yield role.chat.work() if config.service.standby else role.chat.run()
-    for send in channels(config.chat.notices, role.runtime.store, role.runtime.home):
+    for send in channels(config.chat.notices, role.runtime.store, role.runtime.home, role.runtime.clock):
         yield send()
 
 
@@ -186,7 +186,7 @@ async def answering(runtime: Runtime, desk: Desk, role: Role) -> AsyncIterator[s
     metrics = Metrics(runtime.store, chat.status if chat else None)
     app.router.routes.extend((metrics.route, *(chat.routes if chat else ())))
     if chat:
-        chat.on_ack = metrics.acks.observe
+        chat.measure(metrics.acks.observe, metrics.shown.observe)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((service.host, service.port))

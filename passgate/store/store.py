@@ -39,6 +39,7 @@ from passgate.model.decision import PLAN, Decision, Terms
 from passgate.model.plan import Plan, PlannedStep
 from passgate.store import (
     changes,
+    counting,
     decisions,
     filings,
     gates,
@@ -179,6 +180,11 @@ class Store:
         """Return how many changes are in each state."""
         with self._database.reading() as connection:
             return changes.counts(connection)
+
+    def counted(self, readers: tuple[str, ...]) -> counting.Counted:
+        """Return how much was decided and clicked, and how many events these readers of the ledger are behind."""
+        with self._database.reading() as connection:
+            return counting.counted(connection, readers)
 
     def set_flow_run(self, change_id: str, flow_run: str) -> None:
         """Note which flow run carries the change out."""

@@ -87,6 +87,23 @@ async def test_a_rate_limit_is_waited_out(lab: SlackServer, slack: SlackConnecto
         await slack.post(CHANNEL, "hello", (), mark=MARK)
 
 
+async def test_a_rate_limit_holds_for_all_calls_of_the_method_and_no_other(
+    lab: SlackServer, slack: SlackConnector
+) -> None:
+    """Retry-After closes the method for whoever calls it; what calls another method does not wait."""
+    lab.fail("chat.postMessage", times=1, status=429, retry_after=2)
+    first = asyncio.create_task(slack.post(CHANNEL, "first", (), mark=MARK))
+    async with asyncio.timeout(20):
+        while not slack._closed_until:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+    second = asyncio.create_task(slack.post(CHANNEL, "second", (), mark=MARK))
+    await slack.user("U0BOB")
+    assert not first.done()
+    assert not second.done()
+    await asyncio.gather(first, second)
+    assert len(lab.state()["messages"][CHANNEL]) == 2
+
+
 async def test_refusals_say_what_to_do(lab: SlackServer, slack: SlackConnector) -> None:
     """A missing scope is named; an unknown channel, and blocks that Slack does not take, are faults by name."""
     lab.order(scopes=["users:read"])

@@ -293,6 +293,29 @@ async def test_a_person_of_another_workspace_may_not_decide(place: Place) -> Non
     assert place.store.decisions(change.id) == ()
 
 
+@pytest.mark.parametrize(
+    "account",
+    [
+        {"enterprise_user": {"enterprise_id": "E0OTHER"}},
+        {"is_stranger": True},
+        {"deleted": True},
+        {"is_ultra_restricted": True},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+async def test_accounts_that_are_not_full_members_decide_nothing(place: Place, account: Json) -> None:
+    """Another enterprise's, Slack Connect's, a deactivated one, a guest of one channel: refused, and told privately."""
+    place.slack.order(person="U0BOB", **{"is": account})
+    async with place.chat() as chat:
+        change = place.waiting()
+        await place.connected(chat)
+        await place.parent(change.id)
+        await place.click("U0BOB", "passgate_approve")
+        await until(lambda: place.notes("U0BOB"))
+    assert place.desk.asked == 0
+    assert place.store.decisions(change.id) == ()
+
+
 async def test_the_thread_tells_every_step_in_order(place: Place) -> None:
     """The thread has the plan, each step's start and outcome, and the end with a mention of who asked."""
     async with place.chat():
@@ -337,7 +360,7 @@ def assert_told_once(place: Place, *changes: Change) -> None:
     assert len(place.parents()) == len(changes)
 
 
-@pytest.mark.parametrize("fault", [{"hang": 2.5}, {"drop": True}, {"status": 502}])
+@pytest.mark.parametrize("fault", [{"hang": 2.5}, {"drop": True}, {"status": 502}, {"status": 503}, {"status": 504}])
 async def test_a_lost_answer_does_not_post_twice(place: Place, fault: Json) -> None:
     """When Slack took a message but its answer was lost, the message is found and not posted again."""
     for skipped in (0, 2):

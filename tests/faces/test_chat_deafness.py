@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from passgate.connect.slack import Envelope
 from passgate.connect.slack.deafness import LOOK_EVERY, Ears
 from passgate.faces.chat.buttons import APPROVE
 from passgate.faces.chat.service import Chat
+from passgate.faces.chat.watchdog import Watchdog
 from passgate.model.change import EventType, State
 from tests.faces.test_chat import CHANNEL, Place, place, until
 
@@ -110,3 +112,24 @@ async def test_a_planned_reconnect_is_no_alarm(place: Place) -> None:
         clock.now = datetime.now(UTC)
         await chat.watchdog.look()
         assert (chat.watchdog.deaf, told(place)) == ("", [])
+
+
+async def test_a_heartbeat_that_another_replica_heard_is_no_deafness(place: Place) -> None:
+    """Slack gives each event to one socket of the app: what came to another replica came through."""
+    clock = Clock()
+    async with place.chat(heartbeat_channel=CHANNEL, clock=clock) as one:
+        await place.connected(one)
+        await beats(place, one, clock)
+        place.slack.edits_told.clear()
+        clock.now += 46 * SECOND
+        one._connector.health.last_heard = clock.now
+        await one.watchdog.look()
+        text = next(m["text"] for m in place.parents() if "listens to Slack" in m["text"])
+        event = {"type": "message", "subtype": "message_changed", "message": {"text": text}}
+        other = Watchdog(one._connector, place.store, clock, CHANNEL)
+        assert await other.heard(Envelope("1", "events_api", {"event": event}))
+        clock.now += 25 * SECOND
+        one._connector.health.last_heard = clock.now
+        await one.watchdog.look()
+        assert one.watchdog.deaf == ""
+    assert told(place) == []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Identity:
     bot: str
     scopes: frozenset[str]
     url: str = ""
+    enterprise: str = ""
 
     def link(self, channel: str, ts: str) -> str:
         """Return the address of a message of the workspace."""
@@ -68,7 +70,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class SlackUser:
-    """Hold what Slack says of a user. `team` is the workspace that the user belongs to."""
+    """Hold what Slack says of a user: the workspace and, on Enterprise Grid, the enterprise that they belong to."""
 
     id: str
     name: str
@@ -76,6 +78,7 @@ class SlackUser:
     bot: bool
     guest: bool
     deleted: bool
+    enterprise: str = ""
 
 
 class SlackConnector:
@@ -101,6 +104,7 @@ class SlackConnector:
         self._bot: AsyncWebClient | None = None
         self._app: AsyncWebClient | None = None
         self._identity: Identity | None = None
+        self._closed_until: dict[str, float] = {}
         self._listening: Socket | None = None
         self.health = SocketHealth()
 
@@ -128,6 +132,7 @@ class SlackConnector:
             bot=_text(answer, "bot_id"),
             scopes=scopes,
             url=_text(answer, "url"),
+            enterprise=_text(answer, "enterprise_id"),
         )
         return self._identity
 
@@ -265,6 +270,7 @@ class SlackConnector:
             bot=bool(data.get("is_bot")),
             guest=any(data.get(flag) for flag in ("is_restricted", "is_ultra_restricted", "is_stranger")),
             deleted=bool(data.get("deleted")),
+            enterprise=str((data.get("enterprise_user") or {}).get("enterprise_id") or ""),
         )
 
     async def usergroup(self, group: str) -> tuple[str, ...]:
@@ -325,13 +331,15 @@ class SlackConnector:
         """Call one method; wait out rate limits, and turn everything else that goes wrong into our own errors."""
         api: AsyncWebClient = client or self._opened(self._bot)
         for _ in range(_RATE_TRIES):
+            # Who else calls the method meanwhile waits as well: Slack limits methods, not calls.
+            await asyncio.sleep(max(0.0, self._closed_until.get(method, 0.0) - time.monotonic()))
             try:
                 return await (api.api_call(method, data=body) if form else api.api_call(method, json=body))
             except SlackApiError as error:
                 wait = rate_limit(error.response)
                 if wait is None:
                     raise refusal(method, error.response) from None
-                await asyncio.sleep(min(wait, _LONGEST_WAIT))
+                self._closed_until[method] = time.monotonic() + min(wait, _LONGEST_WAIT)
             except (aiohttp.ClientError, SlackClientError, OSError, ValueError) as error:
                 raise UnreachableError(
                     f"Slack did not answer {method} ({in_words(error)}); whether it took the call is not known.",

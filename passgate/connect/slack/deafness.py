@@ -1,8 +1,9 @@
 """Find out that the socket is deaf although it looks well, within 90 s (reference approvals 5.8, R42).
 
 Two probes: the age of what was last heard at all, pings included; and, where a site gives it a channel, an edit of a
-heartbeat message whose event has to come back through the socket. A bot can't click its own button: only the second
+heartbeat message whose event has to come back through a socket. A bot can't click its own button: only the second
 shows that deliveries come through. That Slack sends the event for a bot's own edit is not verified on a real workspace.
+The third probe, `auth.test`, is the watchdog's (passgate/faces/chat/watchdog.py).
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ class Ears:
         if sent is not None and sent >= self.since and (self.probe_heard or self.since) < sent <= now - ECHO_WITHIN:
             return f"what was sent {_seconds(now - sent)} s ago to hear it come back did not"
         return ""
+
+    @property
+    def awaits_probe(self) -> bool:
+        """Say whether what was sent did not come back yet."""
+        return self.probe_sent is not None and (self.probe_heard or self.since) < self.probe_sent
 
     def wants_probe(self, now: datetime) -> bool:
         """Say whether it is time to send something that has to come back."""

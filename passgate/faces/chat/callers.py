@@ -32,9 +32,11 @@ class Callers:
         person = self._people.of_slack(user)
         if person is None:
             raise NotAuthorizedError(f"Passgate does not know you (Slack user {user}), so {so}.", hint=LISTING)
-        home = (await self._slack.me()).team
+        me = await self._slack.me()
         account = await self._slack.user(user)
-        if team != home or account.team != home:
+        # On Enterprise Grid an account of another enterprise may be shared into a workspace (Slack Connect).
+        strange = account.enterprise not in {"", me.enterprise}
+        if team != me.team or account.team != me.team or strange:
             raise NotAuthorizedError(
                 f"Your account is of another workspace, so {so}.",
                 hint="Use the command line with your personal token.",

@@ -35,6 +35,8 @@ CURSOR = "slack"
 POLL = 1.0
 BATCH = 100
 RECENT = 200
+REMEMBERED = 2000
+"""Of so many changes it is known up to which decision the time to show it was measured."""
 
 _MESSAGE_FAULTS = frozenset(
     {
@@ -104,6 +106,9 @@ class Sender:
         self._stale: dict[str, None] = {}
         self._certain = False
         """Whether the last call's answer was heard: if not, what it sent is looked for before it is sent again."""
+        self.on_shown: Callable[[float], object] = float
+        """Told how many seconds after the newest decision on a change its message shows that decision."""
+        self._since, self._shown = datetime.now(UTC), dict[str, datetime]()
         self.health = SenderHealth()
 
     async def run(self) -> NoReturn:
@@ -252,7 +257,18 @@ class Sender:
             else:
                 saved = (change_id, self._channel, known.ts, message.digest)
                 await asyncio.to_thread(self._store.save_chat_message, *saved)
+                self._measure(now)
         self._stale.pop(change_id, None)
+
+    def _measure(self, view: View) -> None:
+        """Tell how long the newest decision took to be shown, once."""
+        newest = max((one.at for one in view.decisions), default=None)
+        if newest is not None and newest > self._shown.get(view.change.id, self._since):
+            self.on_shown((datetime.now(UTC) - newest).total_seconds())
+            self._shown[view.change.id] = newest
+        if len(self._shown) > REMEMBERED:
+            self._shown.pop(next(iter(self._shown)))
+            self._since = max(self._since, newest or self._since)
 
     async def _refresh_gates(self, view: View) -> bool:
         """Edit the messages of second gates likewise: buttons go once a gate is settled. False when it is put off."""

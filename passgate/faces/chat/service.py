@@ -86,6 +86,10 @@ class Chat:
         """Told how many seconds it took to store each delivery."""
         self.watchdog = Watchdog(connector, store, clock, heartbeat_channel)
 
+    def measure(self, acks: Callable[[float], object], shown: Callable[[float], object]) -> None:
+        """Tell those how many seconds it took to store each delivery, and to show each decision."""
+        self.on_ack, self._sender.on_shown = acks, shown
+
     @property
     def routes(self) -> tuple[BaseRoute, ...]:
         """Return where Slack sends signed requests to; none where clicks come over the socket."""
@@ -116,7 +120,7 @@ class Chat:
 
     async def take(self, envelope: Envelope) -> Reply:
         """Take a delivery: our own heartbeat, or something that a person did."""
-        if envelope.type == "events_api" and self.watchdog.heard(envelope):
+        if envelope.type == "events_api" and await self.watchdog.heard(envelope):
             return Reply()
         began = time.perf_counter()
         reply = await self._reception.take(envelope)

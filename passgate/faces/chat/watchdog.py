@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from passgate.connect.slack import Mark
 from passgate.connect.slack.deafness import LOOK_EVERY, Ears
+from passgate.connect.slack.signed import KEEP
 from passgate.errors import PassgateError
 from passgate.model.change import Actor, Door, Event, EventType
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from passgate.store.store import Store
 
 HEARTBEAT = Mark("heartbeat")
+ASK_EVERY = timedelta(seconds=60)
+_BEAT = re.compile(r"beat [0-9a-f]{16}")
 PASSGATE = Actor(person="passgate", door=Door.ENGINE)
 
 log = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ class Watchdog:
     ) -> None:
         self._slack, self._store, self._clock, self._channel = connector, store, clock, channel
         self._ears = Ears(clock())
+        self._asked = clock()
         self._beat = ""
         self._message = ""
         self.deaf = ""
@@ -51,13 +56,24 @@ class Watchdog:
                 log.exception("The watch over Slack's socket met a fault; it looks again")
             await asyncio.sleep(LOOK_EVERY)
 
-    def heard(self, envelope: Envelope) -> bool:
-        """Take an event; say whether it is our own heartbeat that came back."""
-        event = envelope.payload.get("event") or {}
-        if not self._beat or self._beat not in str((event.get("message") or {}).get("text", "")):
+    async def heard(self, envelope: Envelope) -> bool:
+        """Take an event; say whether it is a heartbeat that came back: our own, or another replica's.
+
+        Slack gives each event to one of the app's sockets, so ours may come to another replica: it is noted for all.
+        """
+        text = str(((envelope.payload.get("event") or {}).get("message") or {}).get("text", ""))
+        beat = _BEAT.search(text)
+        if beat is None:
             return False
-        self._ears.probe_heard = self._clock()
+        if beat[0] == self._beat:
+            self._ears.probe_heard = self._clock()
+        else:
+            await asyncio.to_thread(self._is_new, beat[0])
         return True
+
+    def _is_new(self, beat: str) -> bool:
+        """Note that a beat was heard; False when some replica heard it before."""
+        return self._store.once(f"heartbeat:{beat}", self._clock(), KEEP)
 
     async def look(self) -> None:
         """Compare what was sent and heard, tell what changed, and send the next probe."""
@@ -65,6 +81,9 @@ class Watchdog:
         ears.connected = health.connected_since is not None
         ears.last_heard = health.last_heard
         why = ears.why_deaf(now)
+        if why and ears.awaits_probe and not await asyncio.to_thread(self._is_new, self._beat):
+            ears.probe_heard = now
+            why = ears.why_deaf(now)
         if why:
             await self._is_deaf(why, now)
         elif self.deaf and ears.connected and (ears.probe_heard is not None or not self._channel):
@@ -72,6 +91,16 @@ class Watchdog:
             self.deaf = ""
         if self._channel and ears.wants_probe(now):
             await self._probe(self._channel, now)
+        if now - self._asked >= ASK_EVERY:
+            self._asked = now
+            await self._ask()
+
+    async def _ask(self) -> None:
+        """Ask Slack who we are: that kept sockets from falling silent (bolt-python#1529), and finds a revoked token."""
+        try:
+            await self._slack.identity()
+        except PassgateError as error:
+            log.warning("Slack's Web API did not say who we are: %s", error.message)
 
     async def _is_deaf(self, why: str, now: datetime) -> None:
         log.warning("Slack's socket is deaf: %s. It is opened anew.", why)
