@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -48,7 +49,8 @@ class Metrics:
         """Return where Prometheus asks."""
 
         async def metrics(_: Request) -> Response:
-            return Response(generate_latest(self.registry), media_type=CONTENT)
+            # In a thread: counting reads the database, and clicks must not wait for that.
+            return Response(await asyncio.to_thread(generate_latest, self.registry), media_type=CONTENT)
 
         return Route("/metrics", metrics)
 
