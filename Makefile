@@ -21,7 +21,7 @@ $(VENV)/dev: $(BIN)/passgate
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-demo: $(BIN)/passgate ## A USB stick for a VM of the simulated datacenter, approved in its Slack; STORY=pci: a PCI controller
+demo: $(BIN)/passgate ## A USB stick for a VM of the simulated datacenter, approved in its Slack; STORY=pci, approvals, schedules: others
 	$(BIN)/passgate demo --story $(STORY)
 
 check: $(VENV)/dev ## Format, lint, types, layers, generated files

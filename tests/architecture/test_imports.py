@@ -47,7 +47,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", PLACES)
 def test_a_package_is_imported_in_its_own_rooms_only(package: str) -> None:
-    """A library that is known to one room can be replaced there; the engine is handed its content."""
+    """R43: A library that is known to one room, such as Slack's, can be replaced there; content is handed in."""
     strangers = [
         str(file.relative_to(ROOT))
         for file in files()

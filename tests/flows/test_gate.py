@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from passgate.model.change import Change, State
+from passgate.model.change import Change, EventType, State
 from tests.house import House, until
 from tests.workshop import Workshop
 
@@ -145,7 +145,7 @@ def test_a_world_that_changed_voids_the_approval_and_says_what_changed(workshop:
 
 
 def test_a_withdrawn_change_cannot_be_approved(workshop: Workshop) -> None:
-    """Who asked may take it back before the first step; after that no decision counts."""
+    """R11: Who asked may take it back before the first step, and is on record; after that no decision counts."""
     change = workshop.request()
     workshop.suspended(change)
     path = f"/v1/changes/{change.id}/withdraw"
@@ -153,6 +153,8 @@ def test_a_withdrawn_change_cannot_be_approved(workshop: Workshop) -> None:
     assert workshop.ends(change).state is State.WITHDRAWN
     assert workshop.decide("bob", change).status_code == 409
     assert workshop.touched() == []
+    ended = workshop.store.events_of(change.id, EventType.STATE)[-1]
+    assert (ended.actor.person, ended.actor.door, ended.data["why"]) == ("alice", "api", "wrong VM")
 
 
 def test_a_flow_called_directly_does_nothing(house: House) -> None:

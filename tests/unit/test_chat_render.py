@@ -214,7 +214,7 @@ def test_buttons_stand_only_where_a_decision_is_waited_for(state: State) -> None
 
 
 def test_every_end_has_words_of_its_own() -> None:
-    """R26: The ends are told apart in the parent, in the text and in the thread, and each calls who asked by name."""
+    """R12, R26: The ends are told apart in parent, text and thread, and each calls who asked by name."""
     render = Renderer(people(), SEAL)
     parents, texts, threads = set(), set(), set()
     for state in ENDS:
