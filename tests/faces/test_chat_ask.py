@@ -46,8 +46,13 @@ class Site:
         """Run chat until the block ends."""
         async with chatting(self.runtime, Desk(self.runtime, NoBell())) as chat:
             assert chat is not None
-            await until(lambda: chat.status()["connected_since"])
-            yield chat
+            running = asyncio.create_task(chat.run())
+            try:
+                await until(lambda: chat.status()["connected_since"])
+                yield chat
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
 
     async def act(self, kind: str, **act: Any) -> Json:
         """Act as a person of the workspace."""
@@ -256,8 +261,8 @@ DYING = textwrap.dedent(
     setattr(runtime.store, where, dies(getattr(runtime.store, where)))
 
     async def main():
-        async with chatting(runtime, Desk(runtime, NoBell())):
-            await asyncio.sleep(60)
+        async with chatting(runtime, Desk(runtime, NoBell())) as chat:
+            await chat.run()
 
     asyncio.run(main())
     """

@@ -64,6 +64,8 @@ class Homes:
         self._pace = Bucket(burst=burst, per_second=1.5)
         self._longest_pause = longest_pause
         self._stale: dict[str, None] = {}
+        self._known: set[str] = set()
+        """Whose Homes were brought up to date by this process; another replica may have heard that one was opened."""
         self._notes: dict[str, str] = {}
         self._showing: dict[str, str] = {}
         self._teams: dict[str, str] = {}
@@ -102,14 +104,12 @@ class Homes:
 
         self._store.listeners.append(wake)
         pauses = backoff(longest=self._longest_pause)
-        first = True
         self._runs = True
         try:
             while True:
                 self._woken.clear()
                 try:
-                    await self._look(everybody=first)
-                    first = False
+                    await self._look()
                     await self._publish()
                 except Exception as error:  # noqa: BLE001 - Homes must go on whatever went wrong with one
                     log.warning(
@@ -130,11 +130,11 @@ class Homes:
         self._stale[user] = None
         self._woken.set()
 
-    async def _look(self, *, everybody: bool) -> None:
-        """Mark the Homes of those whom the news concern; at the start all, for what happened meanwhile."""
+    async def _look(self) -> None:
+        """Mark the Homes of those whom the news concern, and those that are new here: at the start all are."""
         opened = {name.removeprefix(OPENED) for name in await asyncio.to_thread(self._store.cursors, OPENED)}
-        if everybody:
-            self._stale |= dict.fromkeys(opened)
+        self._stale |= dict.fromkeys(opened - self._known)
+        self._known |= opened
         while True:
             cursor = await asyncio.to_thread(self._store.cursor, CURSOR)
             events = await asyncio.to_thread(self._store.events, cursor, None, BATCH)
