@@ -134,8 +134,14 @@ class LabControl:
         self.post("/cluster", dpm=on)
 
     def attach(self, vm: str, host: str, path: str, *, local: bool = False) -> Json:
-        """Give a VM a USB device of a host behind Passgate's back, with vMotion support unless local."""
-        return self.post("/attach", vm=vm, host=host, path=path, local=local)
+        """Give a VM a USB device of a host behind Passgate's back, with vMotion support unless local.
+
+        A VM that is on has it when this returns: what is planned before would be another plan.
+        """
+        attached = self.post("/attach", vm=vm, host=host, path=path, local=local)
+        if self.vm(vm)["power"] == "poweredOn":
+            self.settle(vm)
+        return attached
 
     def drs(self, vm: str, behavior: str | None = None, **how: Any) -> None:
         """Override DRS for a VM; without a behavior, take the override away."""
