@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 
 import httpx
 
+from passgate.engine.authority import Clock
 from passgate.engine.carrying import Attempt, Carrying
 from passgate.engine.clockwork import Clockwork
 from passgate.engine.course import delays, go_on, is_safe_to_repeat
 from passgate.engine.desk import Desk
-from passgate.engine.runtime import Runtime, open_runtime
+from passgate.engine.runtime import Runtime, open_runtime, utc_now
 from passgate.faces.web.app import make_app
 from passgate.model.change import Change
 from passgate.model.plan import PlannedStep
@@ -135,12 +136,14 @@ class Workshop(House):
 
 
 @contextlib.contextmanager
-def open_workshop(home: Path, edit: Callable[[Path], object] = lambda _: None) -> Iterator[Workshop]:
+def open_workshop(
+    home: Path, edit: Callable[[Path], object] = lambda _: None, clock: Clock = utc_now
+) -> Iterator[Workshop]:
     """Run a lab and an engine in that home; `edit` may change its config first."""
     with Lab.start(home) as lab, _loop() as loop:
         for_tests(lab.config)
         edit(lab.config)
-        runtime = with_test_content(open_runtime(home, ROOT, lab.config))
+        runtime = with_test_content(open_runtime(home, ROOT, lab.config, clock))
         tokens = {person: runtime.store.issue_token(person, now()) for person in PEOPLE}
         bell = HandBell(runtime)
 

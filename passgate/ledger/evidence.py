@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from passgate.errors import RecordError
@@ -59,7 +59,7 @@ def write_evidence(path: Path, data: EvidenceData) -> str:
     """Write the evidence file in one move and return its SHA-256; the same data gives the same bytes."""
     files = _files(data)
     files["manifest.json"] = offline.manifest(data.change, files)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as bundle:
