@@ -13,7 +13,7 @@ import httpx
 
 from passgate.engine import lifecycle
 from passgate.model.change import Change
-from tests.house import QUICK_SERVICE, House, until
+from tests.house import HTTP, QUICK_SERVICE, House, until
 
 FIRST = ""
 
@@ -39,7 +39,7 @@ class Replicas:
     def call(self, name: str, person: str, method: str, path: str, **body: Any) -> httpx.Response:
         """Call the API of that replica as that person."""
         headers = {"Authorization": f"Bearer {self.house.tokens[person]}"}
-        return httpx.request(method, self._of(name).url + path, headers=headers, json=body or None, timeout=30)
+        return HTTP.request(method, self._of(name).url + path, headers=headers, json=body or None)
 
     def approve(self, name: str, person: str, change: Change) -> None:
         """Approve as that person at that replica."""
