@@ -58,7 +58,7 @@ class Replicas:
 
     def one_works(self) -> str:
         """Wait until one of the replicas works, and return its name."""
-        until(lambda: len(self.working()) == 1, "one of the replicas works")
+        until(lambda: len(self.working()) == 1, "one of the replicas works", within=120)
         return self.working()[0]
 
     def _works(self, name: str) -> bool:
