@@ -37,6 +37,7 @@ def _upgraded(tmp_path: Path) -> Iterator[Workshop]:
         database.executescript((KEPT / "revision_0002.sql").read_text(encoding="utf-8"))
     for name in ("ledger.key", "anchors.log"):
         shutil.copy(KEPT / name, home / name)
+        (home / name).chmod(0o600)  # git keeps no such mode
     with open_workshop(home, clock=Time(LATER)) as workshop:
         workshop.lab.control.rename_vm("win-02", "pair-02")
         yield workshop
