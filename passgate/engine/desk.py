@@ -31,7 +31,7 @@ from passgate.model.plan import Plan
 from passgate.model.review import Review, ReviewVerdict
 from passgate.policy.reviews import require_none_open
 from passgate.policy.user_groups import proofs
-from passgate.policy.votes import may_approve_plan, may_decide, standing
+from passgate.policy.votes import may_approve_plan, may_decide, standing, tally_of
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,12 @@ def _nothing_to_decide(change: Change, gate: str) -> ConflictError:
     hint = f"See what became of it: `passgate show {change.id}`."
     if at := change.open_gate:
         hint = f"It waits at the gate {at.name}: to decide there, name that gate (`--gate {at.name}`)."
+    if gate != PLAN and not change.state.is_end and change.gate(gate) is None:
+        return ConflictError(
+            f"{change.id} is {change.state} and has not come to the gate {gate} yet. Nothing was recorded.",
+            hint=hint if at else f"Its plan is decided first: `passgate show {change.id}` says how it stands.",
+            subject=change.id,
+        )
     what = "its plan" if gate == PLAN else f"the gate {gate}"
     return ConflictError(
         f"{change.id} is {change.state}; there is nothing to decide on {what} any more.", hint=hint, subject=change.id
@@ -203,6 +209,13 @@ class Desk:
         self.runtime.store.decide(_decision(change, actor, gate, digest, Verdict.RETRACT, reason, at), actor)
         return settle(self.runtime, change)
 
+    def so_far(self, change: Change) -> str:
+        """Say how far the decisions are that a change waits for now; empty where it waits for none."""
+        gate = change.open_gate.name if change.open_gate else PLAN
+        if not _waits_at(change, gate):
+            return ""
+        return tally_of(change, self.runtime.store.decisions(change.id), self.runtime.clock(), gate).reasons[0]
+
     async def withdraw(self, change_id: str, actor: Actor, reason: str) -> Change:
         """Take a change back before its first step, or at a second gate. Only who asked may.
 
@@ -213,6 +226,14 @@ class Desk:
             raise InputError(
                 f"{change_id} was asked for by {change.requester.person}; only they can withdraw it.",
                 hint="If it must not happen, deny it.",
+                subject=change_id,
+            )
+        if change.state.is_end or (change.state is State.APPLYING and change.open_gate is None):
+            raise ConflictError(
+                f"{change_id} has ended as {change.state}: there is nothing to take back."
+                if change.state.is_end
+                else f"{change_id} is being carried out and can't be withdrawn any more. It goes on.",
+                hint=f"Follow it with `passgate watch {change_id}`. What it did, a change of its own can take back.",
                 subject=change_id,
             )
         now = self.runtime.clock()

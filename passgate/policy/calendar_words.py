@@ -52,7 +52,8 @@ def reasons(opening: Opening, takes: timedelta, not_before: datetime | None, zon
         left = length(opening.until - at)
         yield f"it needs {length(takes)}, and only {left} are left until {clock(opening.until, zone)}"
     if opening.next is None:
-        yield f"in the next {HORIZON.days} days there is no opening of {length(takes)} or more for it"
+        long = f" of {length(takes)} or more" if takes else ""
+        yield f"in the next {HORIZON.days} days there is no opening{long} for it"
 
 
 def _now(one: Holding, at: datetime) -> bool:

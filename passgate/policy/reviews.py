@@ -21,7 +21,7 @@ def require_none_open(person: str, reviews: Collection[Review], doing: str) -> N
             raise PolicyError(
                 f"{person} broke the glass for {review.change}, and its review is open; until it is closed {person} "
                 f"can't {doing}. Nothing was recorded.",
-                hint=f"One of {', '.join(review.reviewers)} closes it: `passgate review close {review.change}`.",
+                hint=f"One of {', '.join(review.reviewers)} closes it: see `passgate review show {review.change}`.",
                 subject=review.change,
             )
 

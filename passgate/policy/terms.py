@@ -167,7 +167,9 @@ class _Seats:
         raise PolicyError(
             f"{what} asks for {count} approval(s) of {facts.runbook} from {of}; "
             f"besides {besides(self._excluded)}, {who} approve: a policy that nobody can satisfy.",
-            hint="Let somebody else ask for it, or add members to the group in config/people.yaml.",
+            hint="Name owners of these VMs in config/targets.yaml, or let the rule ask somebody else."
+            if short and not voters and "the owners of the VM" in asked.name
+            else "Let somebody else ask for it, or add members to the group in config/people.yaml.",
             subject=asked.rule,
         )
 

@@ -254,3 +254,25 @@ def test_evidence_is_handed_out_as_a_file(service: Served, tmp_path: Path) -> No
     (service.home / "evidence").mkdir(exist_ok=True)
     (service.home / "evidence" / f"{change.id}.zip").write_bytes(b"PK-bytes")
     assert service.ask("GET", path).content == b"PK-bytes"
+
+
+def test_a_decision_says_whether_it_was_recorded_and_what_is_missing(service: Served) -> None:
+    """How far the decisions are is told with the change, and with each decision that was recorded."""
+    change = service.filed(reason="backup")
+    assert service.ask("GET", f"/v1/changes/{change.id}").json()["so_far"] == "0 of 1 approvals"
+    path = f"/v1/changes/{change.id}/decisions"
+    first = service.ask("POST", path, person="bob", json={"verdict": "deny", "reason": "not today"}).json()
+    assert (first["recorded"], first["state"], first["so_far"]) == (True, "denied", "")
+
+
+def test_what_comes_too_late_or_too_early_is_told_so(service: Served) -> None:
+    """R33: taking back what has ended, and deciding at a gate that was not come to, say so and change nothing."""
+    change = service.filed(reason="backup")
+    early = service.ask(
+        "POST", f"/v1/changes/{change.id}/decisions", person="bob", json={"verdict": "approve", "gate": "guest-reboot"}
+    ).json()["error"]
+    assert "has not come to the gate guest-reboot yet" in early["message"] or "has no gate" in early["message"]
+    path = f"/v1/changes/{change.id}/withdraw"
+    assert service.ask("POST", path, json={"reason": "wrong VM"}).json()["state"] == "withdrawn"
+    late = service.ask("POST", path, json={"reason": "again"}).json()["error"]
+    assert "has ended as withdrawn: there is nothing to take back" in late["message"]

@@ -201,3 +201,17 @@ def test_places_come_from_the_environment_or_from_the_nearest_folder(
     assert (home(), content(), config_dir()) == (tmp_path / ".passgate", tmp_path, tmp_path / "config")
     monkeypatch.setenv("PASSGATE_CONFIG", str(tmp_path / "other"))
     assert config_dir() == tmp_path / "other"
+
+
+def test_names_of_runbooks_that_there_are_not_are_found() -> None:
+    """A rule for `usb-atach` would ask nobody without a word: doctor names it, and the runbooks that there are."""
+    from passgate.faces.cli.doctor import _dead_patterns
+
+    config = load_config(SHIPPED)
+    runbooks = {path.stem.replace("_", "-") for path in (SHIPPED.parent / "flows").glob("*.py")}
+    assert list(_dead_patterns(config, runbooks)) == []
+    rule = config.policy.rules[0].model_copy(update={"name": "typo", "runbooks": ("usb-atach", "usb-*")})
+    policy = config.policy.model_copy(update={"rules": (*config.policy.rules, rule)})
+    assert list(_dead_patterns(config.model_copy(update={"policy": policy}), runbooks)) == [
+        "policy rule 'typo': usb-atach"
+    ]

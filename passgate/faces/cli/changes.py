@@ -144,7 +144,9 @@ def list_changes(
 def show(change: ChangeId) -> Iterator[Answer]:
     """Show a change with its plan, decisions and progress."""
     told = Service().get("v1", "changes", change)
-    lines = words.change_lines(told["change"], told["decisions"], told["journal"])
+    lines = list(words.change_lines(told["change"], told["decisions"], told["journal"]))
+    if told["so_far"]:
+        lines.append(f"So far: {told['so_far']}")
     yield Answer([*lines, *how_to_go_on(told["change"])], told)
 
 
@@ -239,7 +241,13 @@ def _decided(
     seen = digest or service.get("v1", "changes", change)["change"]["digest"]
     body = {"verdict": verdict, "reason": reason, "digest": seen, "gate": gate, "standing_until": standing_until}
     told = service.post("v1", "changes", change, "decisions", body=body)
-    lines = [f"Your decision on {told['id']} is recorded. It is {words.standing(told)} now."]
+    missing = f": {told['so_far']}" if told["so_far"] else ""
+    stands = f"It is {words.standing(told)} now{missing}."
+    lines = [f"Your decision on {told['id']} is recorded. {stands}"]
+    if not told["recorded"]:
+        return Answer([f"You decided so on {told['id']} before: nothing new was recorded. {stands}"], told)
+    if told["state"] == "scheduled":
+        lines.append(f"Why it waits: passgate calendar explain --for {told['id']}")
     if standing_until:
         until = words.moment(standing_until)
         lines.append(f"It stands for later runs of {told['schedule']} with the very same plan, until {until}.")
@@ -297,10 +305,19 @@ def how_to_go_on(change: dict[str, Any]) -> list[str]:
     lines = ["How to go on:", f"  passgate watch {change['id']}      follow it"]
     if change["state"] in {"planned", "waiting"} and change["terms"] and change["terms"]["requirements"]:
         voters = dict.fromkeys(voter for one in change["terms"]["requirements"] for voter in one["voters"])
-        lines.append(f"  passgate approve {change['id']}    for {', '.join(voters)}; or in Slack")
+        lines.append(f"  passgate approve {change['id']}    for {', '.join(voters)}{_or_in_slack(change)}")
     if gate := words.open_gate(change):
-        lines.append(f"  passgate approve {change['id']} --gate {gate['name']}    let it go on; or in Slack")
+        lines.append(f"  passgate approve {change['id']} --gate {gate['name']}    let it go on{_or_in_slack(change)}")
+    if change["state"] == "scheduled":
+        lines.append(
+            f"  passgate calendar explain --for {change['id']}   why it waits, and who may let it through a freeze"
+        )
     return [*lines, f"  passgate withdraw {change['id']}   take it back"]
+
+
+def _or_in_slack(change: dict[str, Any]) -> str:
+    doors = (change["terms"] or {}).get("doors") or ["slack"]
+    return "; or in Slack" if "slack" in doors else f"; only by {' or '.join(doors)}, not in Slack"
 
 
 def _use(device: dict[str, Any]) -> str:

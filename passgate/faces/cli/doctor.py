@@ -122,7 +122,28 @@ def _content(bench: Bench) -> str:
                 "gate: nobody is ever asked there.",
                 hint=f"Gates of steps: {', '.join(sorted(gates)) or 'none'}. Correct the name in config/policies/.",
             )
+    if dead := sorted(_dead_patterns(bench.config, set(found.runbooks))):
+        raise ConfigError(
+            f"No runbook of {content()} is meant by {'; '.join(dead)}: nothing is ever asked, opened or frozen there.",
+            hint=f"Runbooks: {', '.join(found.runbooks)}. Correct the name in config/.",
+        )
     return f"{content()}: {', '.join(found.runbooks)}"
+
+
+def _dead_patterns(config: Config, runbooks: set[str]) -> Iterator[str]:
+    """Yield each name of a runbook in rules, windows, freezes and schedules that fits none."""
+    from fnmatch import filter as fitting
+
+    named = [
+        *((f"policy rule {rule.name!r}", rule.runbooks) for rule in config.policy.rules),
+        *((f"window {window.name!r}", window.runbooks) for window in config.calendar.windows),
+        *((f"freeze {freeze.name!r}", freeze.runbooks) for freeze in config.calendar.freezes),
+    ]
+    for what, names in named:
+        yield from (f"{what}: {name}" for name in names if not fitting(runbooks, name))
+    for schedule in config.schedules.schedules:
+        if schedule.runbook not in runbooks:
+            yield f"schedule {schedule.name!r}: {schedule.runbook}"
 
 
 def _secrets(bench: Bench) -> str:

@@ -138,7 +138,9 @@ def terms_words(terms: Json, approve_by: str | None = None) -> str:
         who = f"{' or '.join(glass['groups'])} ({', '.join(glass['reviewers'])})"
         return f"no approval: {glass['by']} breaks the glass, and one of {who} reviews it afterwards"
     until = f", until {moment(approve_by)}" if approve_by else ""
-    return f"{approvals_words(terms)}{until}; policy {terms['policy']!r}"
+    doors = f"; decisions only by {' or '.join(terms['doors'])}" if terms.get("doors") else ""
+    reason = ", each with a reason" if terms.get("reason_required") else ""
+    return f"{approvals_words(terms)}{reason}{until}; policy {terms['policy']!r}{doors}"
 
 
 def approvals_words(asked: Json) -> str:

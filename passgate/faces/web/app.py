@@ -241,6 +241,7 @@ class Api:
                 "change": change.model_dump(mode="json"),
                 "journal": [one.model_dump(mode="json") for one in journal],
                 "decisions": [one.model_dump(mode="json") for one in decisions],
+                "so_far": self._desk.so_far(change),
             }
         )
 
@@ -248,11 +249,14 @@ class Api:
         """Record the speaker's verdict."""
         actor = await self.actor(request)
         body = await body_of(request, DecisionBody)
+        before = await self._desk.decisions(request.path_params["id"])
         change = await self._desk.decide(
             request.path_params["id"], actor, body.verdict, body.reason, body.digest,
             gate=body.gate, standing_until=_in_utc(body.standing_until),
         )  # fmt: skip
-        return JSONResponse(change.model_dump(mode="json"))
+        told = change.model_dump(mode="json")
+        is_new = len(await self._desk.decisions(change.id)) > len(before)
+        return JSONResponse({**told, "recorded": is_new, "so_far": self._desk.so_far(change)})
 
     async def retract(self, request: Request) -> Response:
         """Take the speaker's own decision back."""

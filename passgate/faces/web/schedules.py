@@ -27,7 +27,7 @@ class ScheduleBody(Frozen):
 
     name: str
     runbook: str
-    zone: str
+    zone: str = "UTC"
     text: str = ""
     ask: dict[str, Any] = Field(default_factory=dict)
     cron: str | None = None
