@@ -36,8 +36,9 @@ check: $(VENV)/dev ## Format, lint, types, layers, generated files
 test: check ## Everything that CI runs: the checks above, then all tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-bench: $(VENV)/dev ## Measure Passgate beside its peers; figures go to benchmarks/out/bench.json
+bench: $(VENV)/dev ## Measure Passgate beside its peers; figures go to benchmarks/out/
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.approvals
 
 wheel: $(VENV)/dev ## Build the wheel into dist/
 	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist . >/dev/null

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -74,3 +75,9 @@ def judged(comparisons: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str
         }
         for one in TARGETS
     }
+
+
+def percentile(series: Sequence[float], share: float) -> float:
+    """Return the smallest figure that so large a share of a series does not exceed (nearest rank)."""
+    ranked = sorted(series)
+    return ranked[max(0, ceil(share * len(ranked)) - 1)]

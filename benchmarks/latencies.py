@@ -37,12 +37,12 @@ def click_seconds(stage: Stage) -> float:
     """Return how long after a click on Approve in the lab's Slack the change recorded the intent of its first step."""
     stage.put_back()
     change = stage.file(GATED_VM)
-    message = _until(lambda: _message(stage, change), f"{change} is shown in Slack")
-    _until(lambda: _is_suspended(stage), f"the run of {change} is suspended")
+    message = until(lambda: message_of(stage, change), f"{change} is shown in Slack")
+    until(lambda: _is_suspended(stage), f"the run of {change} is suspended")
     click = {"user": "U0BOB", "message_ts": message, "action_id": "passgate_approve", "confirm": True}
     clicked = time.time()
     stage.control.post("/slack/click", json=click).raise_for_status()
-    _until(lambda: stage.newest_change()["ended_at"], f"{change} ends")
+    until(lambda: stage.newest_change()["ended_at"], f"{change} ends")
     stage.insist_it_is_done(GATED_VM)
     return _first_intent(stage, change) - clicked
 
@@ -51,7 +51,7 @@ def _first_intent(stage: Stage, change: str) -> float:
     return next(at for kind, _, at in stage.moments(change) if kind == "step.intent")
 
 
-def _message(stage: Stage, change: str) -> str | None:
+def message_of(stage: Stage, change: str) -> str | None:
     """Return the time stamp of the change's message, once it has its buttons."""
     state: Json = stage.control.post("/slack/state", json={}).raise_for_status().json()
     for messages in state["messages"].values():
@@ -69,7 +69,7 @@ def _is_suspended(stage: Stage) -> bool:
     )
 
 
-def _until(look: Callable[[], T], what: str) -> T:
+def until(look: Callable[[], T], what: str) -> T:
     """Wait until a look finds something. It looks seldom: looks cost the service time that is being measured."""
     deadline = time.monotonic() + PATIENCE
     while not (found := look()):

@@ -99,13 +99,15 @@ class Stage:
 
 
 @contextmanager
-def staged() -> Iterator[Stage]:
-    """Run lab and service in a home of their own; both are stopped and forgotten afterwards."""
+def staged(chat: str = "") -> Iterator[Stage]:
+    """Run lab and service in a home of their own, forgotten afterwards. `chat` adds to config/chat.yaml."""
     with TemporaryDirectory(prefix="passgate-bench-") as folder:
         home = Path(folder) / "home"
         shutil.copytree(ROOT / "config", home / "config")
         (home / "config/lab.yaml").write_text(LAB, encoding="utf-8")
         (home / "config/policies/05-bench.yaml").write_text(POLICY, encoding="utf-8")
+        with (home / "config/chat.yaml").open("a", encoding="utf-8") as file:
+            file.write(chat)
         places = {"HOME": home, "CONTENT": ROOT, "CONFIG": home / "config"}
         environment = {**os.environ, **{f"PASSGATE_{name}": str(path) for name, path in places.items()}}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

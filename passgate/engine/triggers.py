@@ -33,7 +33,7 @@ EVERY = 5.0
 """Seconds between two looks at what is due; a change of a schedule is taken up at once."""
 ROUNDS = 12
 """How many looks there are between two comparisons with Prefect's schedules."""
-GRACE = timedelta(seconds=60)
+GRACE = timedelta(seconds=30)
 """How long Prefect's trigger has, before our own round files what is due."""
 
 DEPLOYMENTS = 200

@@ -38,6 +38,8 @@ class Faults:
     calls: list[CallFault] = field(default_factory=list)
     envelopes: list[EnvelopeFault] = field(default_factory=list)
     down_until: float = 0
+    latency: float = 0
+    """Seconds that each call of the Web API takes on its way, as from far away."""
 
     @property
     def down(self) -> bool:
@@ -54,6 +56,7 @@ class Faults:
 
     def clear(self) -> None:
         """Forget all faults and end an outage."""
+        self.latency = 0
         self.calls.clear()
         self.envelopes.clear()
         self.down_until = 0

@@ -205,6 +205,7 @@ class SlackServer:
         if "envelope" in orders:
             seconds, times = float(orders.get("seconds", 0)), int(orders.get("times", 1))
             self.faults.envelopes.append(EnvelopeFault(orders["envelope"], times, seconds))
+        self.faults.latency = float(orders.get("latency", self.faults.latency))
         if "rate_limit" in orders:
             self.rate_limit.on = bool(orders["rate_limit"])
         if "scopes" in orders:
@@ -266,6 +267,7 @@ class SlackServer:
         method = request.path_params["method"]
         if self.faults.down:
             return await _cut(request)
+        await asyncio.sleep(self.faults.latency)
         fault = self.faults.for_call(method)
         if fault is None or fault.after:
             response = await self._answered(request, method)
