@@ -95,7 +95,7 @@ def _clocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worksho
 
 
 def test_no_call_reaches_the_lab_without_an_approval_whoever_knocks_where(clocked: tuple[Workshop, Time]) -> None:
-    """R1, R2, R5, R6, R7, R9, R11: valid, unexpired, sufficient and bound to the plan; the lab's log is the judge."""
+    """R1, R5, R6, R7, R11: valid, unexpired, sufficient and bound to the plan; the lab's log is the judge."""
     workshop, time = clocked
     Doors.acted = 0
     run_state_machine_as_test(lambda: Thieves(workshop, time), settings=FEW)

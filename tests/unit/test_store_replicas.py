@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import psycopg
 import pytest
 
 from passgate.errors import ConflictError
+from passgate.ledger.verify import Proven
+from passgate.model.decision import Verdict
 from passgate.store.store import Store
+from tests.house import until
 from tests.postgres import running_postgres
 from tests.record_story import AT, BOB, open_store, vote, waiting_change
 
@@ -54,6 +58,17 @@ def test_what_another_process_recorded_is_noticed_once_and_what_this_one_did_is_
     other.close()
 
 
+def held_in_time(store: Store) -> None:
+    """Hold the database; the server ends a connection by and by."""
+
+    def is_held() -> bool:
+        with contextlib.suppress(ConflictError):
+            store.hold()
+        return store.still_holds()
+
+    until(is_held, "the lock is free")
+
+
 def test_a_connection_that_broke_took_the_right_to_work_with_it(postgres: str) -> None:
     """Who lost it says so, takes it anew if nobody else did, and is refused where another one was faster."""
     ours, other = Store(postgres, origin="o", signer=None), Store(postgres, origin="o", signer=None)
@@ -66,14 +81,36 @@ def test_a_connection_that_broke_took_the_right_to_work_with_it(postgres: str) -
     with psycopg.connect(postgres, autocommit=True) as server:
         server.execute(LET_GO)
     assert not ours.still_holds()
-    ours.hold()
+    held_in_time(ours)
     assert ours.still_holds()
 
     with psycopg.connect(postgres, autocommit=True) as server:
         server.execute(LET_GO)
-    other.hold()
+    held_in_time(other)
     assert not ours.still_holds()
     with pytest.raises(ConflictError):
         ours.hold()
     ours.close()
     other.close()
+
+
+def test_what_is_written_together_is_there_whole_or_not_at_all(tmp_path: Path, url: str) -> None:
+    """A part that is refused leaves nothing and harms no other; a fault of the whole leaves nothing of any part."""
+    store = open_store(tmp_path, url)
+    first, second, third = (waiting_change(store) for _ in range(3))
+    with store.together():
+        store.decide(vote(first), BOB)
+        with pytest.raises(ConflictError):
+            store.decide(vote(first, verdict=Verdict.DENY), BOB)
+        store.decide(vote(second), BOB)
+        assert len(store.decisions(second.id)) == 1
+    assert [len(store.decisions(one.id)) for one in (first, second)] == [1, 1]
+    assert isinstance(store.verify(), Proven)
+
+    with contextlib.suppress(ZeroDivisionError), store.together():
+        store.decide(vote(third), BOB)
+        _ = 1 / 0
+    assert store.decisions(third.id) == ()
+    store.decide(vote(third), BOB)
+    assert isinstance(store.verify(), Proven)
+    store.close()
