@@ -10,8 +10,6 @@ import psycopg
 import pytest
 
 from passgate.errors import ConflictError
-from passgate.ledger.verify import Proven
-from passgate.model.decision import Verdict
 from passgate.store.store import Store
 from tests.house import until
 from tests.postgres import running_postgres
@@ -92,25 +90,3 @@ def test_a_connection_that_broke_took_the_right_to_work_with_it(postgres: str) -
         ours.hold()
     ours.close()
     other.close()
-
-
-def test_what_is_written_together_is_there_whole_or_not_at_all(tmp_path: Path, url: str) -> None:
-    """A part that is refused leaves nothing and harms no other; a fault of the whole leaves nothing of any part."""
-    store = open_store(tmp_path, url)
-    first, second, third = (waiting_change(store) for _ in range(3))
-    with store.together():
-        store.decide(vote(first), BOB)
-        with pytest.raises(ConflictError):
-            store.decide(vote(first, verdict=Verdict.DENY), BOB)
-        store.decide(vote(second), BOB)
-        assert len(store.decisions(second.id)) == 1
-    assert [len(store.decisions(one.id)) for one in (first, second)] == [1, 1]
-    assert isinstance(store.verify(), Proven)
-
-    with contextlib.suppress(ZeroDivisionError), store.together():
-        store.decide(vote(third), BOB)
-        _ = 1 / 0
-    assert store.decisions(third.id) == ()
-    store.decide(vote(third), BOB)
-    assert isinstance(store.verify(), Proven)
-    store.close()
