@@ -22,6 +22,7 @@ from tests.doors import APPROVE_WITHIN, TARGETS, Asked, Doors, Time
 from tests.house import House, now, until
 from tests.workshop import Asleep, HandRun, Workshop, open_workshop
 
+ROUNDS = 6
 FEW = settings(
     max_examples=12,
     stateful_step_count=25,
@@ -98,7 +99,10 @@ def test_no_call_reaches_the_lab_without_an_approval_whoever_knocks_where(clocke
     """R1, R5, R6, R7, R11: valid, unexpired, sufficient and bound to the plan; the lab's log is the judge."""
     workshop, time = clocked
     Doors.acted = 0
-    run_state_machine_as_test(lambda: Thieves(workshop, time), settings=FEW)
+    for _ in range(ROUNDS):  # by chance a round may hold no change that enough people approved in time
+        run_state_machine_as_test(lambda: Thieves(workshop, time), settings=FEW)
+        if Doors.acted:
+            break
     assert Doors.acted > 0, "nothing was ever let through: the doors are all walls"
 
 
