@@ -144,12 +144,12 @@ class Socket:
             self._health.last_ack = datetime.now(UTC)
         finally:  # what is stored is worked on, whether or not Slack heard that we have it
             if reply.then is not None:
-                task = asyncio.ensure_future(_guarded(reply.then))
+                task = asyncio.ensure_future(guarded(reply.then))
                 self._working.add(task)
                 task.add_done_callback(self._working.discard)
 
 
-async def _guarded(work: Callable[[], Awaitable[None]]) -> None:
+async def guarded(work: Callable[[], Awaitable[None]]) -> None:
     """Run work that must not take the listener down with it."""
     try:
         await work()

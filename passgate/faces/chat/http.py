@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from passgate.connect.slack.signed import MAX_BODY
+from passgate.connect.slack.socket import guarded
 from passgate.errors import AuthenticationError, InputError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def slack_route(signed: SignedRequests, take: Take) -> Route:
         except Exception:
             log.exception("A delivery from Slack could not be stored, so it is not acknowledged")
             return PlainTextResponse("could not be stored", status_code=503)
-        then = BackgroundTask(_guarded, reply.then) if reply.then else None
+        then = BackgroundTask(guarded, reply.then) if reply.then else None
         return JSONResponse(reply.payload, background=then) if reply.payload else Response(background=then)
 
     return Route(PATH, receive, methods=["POST"])
@@ -64,10 +65,3 @@ async def _body(request: Request) -> bytes:
             raise InputError("A request to the address for Slack is too large.", subject="body")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-async def _guarded(work: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await work()
-    except Exception:
-        log.exception("Work on a delivery from Slack failed; what was stored is tried again")
