@@ -58,7 +58,7 @@ def newest(connection: Connection, states: Sequence[State], limit: int) -> tuple
     query = select(changes).order_by(changes.c.number.desc()).limit(limit)
     if states:
         query = query.where(changes.c.state.in_([state.value for state in states]))
-    return _all(connection, query)
+    return all_of(connection, query)
 
 
 def soonest(connection: Connection, start: int, limit: int) -> tuple[Change, ...]:
@@ -69,19 +69,22 @@ def soonest(connection: Connection, start: int, limit: int) -> tuple[Change, ...
     applying = changes.c.state == State.APPLYING.value
     query = select(changes).where(applying | (changes.c.state == State.WAITING.value))
     query = query.order_by(applying.desc(), changes.c.approve_by.is_(None), changes.c.approve_by, changes.c.number)
-    return _all(connection, query.offset(start).limit(limit))
+    return all_of(connection, query.offset(start).limit(limit))
 
 
 def of_requester(connection: Connection, person: str, limit: int, *, ended: bool) -> tuple[Change, ...]:
     """Return the newest changes that a person asked for: those that are open, or those that have ended."""
     query = select(changes).where(changes.c.person == person, changes.c.ended_at.is_not(None) == ended)
-    return _all(connection, query.order_by(changes.c.number.desc()).limit(limit))
+    return all_of(connection, query.order_by(changes.c.number.desc()).limit(limit))
 
 
-def _all(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
+def all_of(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
+    """Return the changes that a query over their table selects, in its order: three queries, however many."""
+    rows = connection.execute(query).all()
+    if not rows:
+        return ()
     wanted = query.with_only_columns(changes.c.id)
     come_to, let_through = gates.of_changes(connection, wanted), scheduling.overrides_of(connection, wanted)
-    rows = connection.execute(query)
     return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
 
 

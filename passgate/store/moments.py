@@ -44,7 +44,7 @@ def set_moment(connection: Connection, change_id: str, at: datetime | None) -> N
 def due(connection: Connection, at: datetime, limit: int) -> tuple[Change, ...]:
     """Return the open changes that have to be looked at now: their moment has come, or a run should be on its way."""
     query = (
-        select(changes.c.id)
+        select(changes)
         .where(changes.c.state.in_(_OPEN))
         .where(
             or_(
@@ -56,7 +56,7 @@ def due(connection: Connection, at: datetime, limit: int) -> tuple[Change, ...]:
         .order_by(changes.c.due_at, changes.c.number)
         .limit(limit)
     )
-    return tuple(all_changes.one(connection, one) for one in connection.scalars(query))
+    return all_changes.all_of(connection, query)
 
 
 def unclosed(connection: Connection, limit: int) -> Sequence[str]:
