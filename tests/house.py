@@ -141,9 +141,14 @@ class House:
 
     def told(self, change: Change) -> Callable[[], str]:
         """Return what to say of a change that does not do what is waited for."""
-        return lambda: json.dumps(
-            [(event.type, event.data) for event in self.store.events(change=change.id)], default=str
-        )[-4000:]
+
+        def say() -> str:
+            log = (self.home / "service.log").read_text(encoding="utf-8", errors="replace")[-3000:]
+            events = [(event.type, event.data) for event in self.store.events(change=change.id)]
+            run = f"Its run is {self.run_state(change) or 'not made'}."
+            return f"{run}\n{log}\n{json.dumps(events, default=str)[-3000:]}"
+
+        return say
 
     def suspended(self, change: Change) -> str:
         """Wait until the change's run is suspended at the gate; return the run's id."""
@@ -160,16 +165,19 @@ class House:
         state = self.prefect("GET", f"/flow_runs/{run}").json().get("state") or {}
         return str(state.get("name", ""))
 
-    def prefect(self, method: str, path: str, **body: Any) -> httpx.Response:
-        """Call Prefect's own API, as anybody can who reaches it; its SQLite may be busy for a moment (503)."""
+    def prefect(self, method: str, path: str, listed: list[Any] | None = None, **body: Any) -> httpx.Response:
+        """Call Prefect's own API, as anybody can who reaches it; its SQLite may be busy for a while (503).
+
+        What it is sent is `listed`, where that is given, else the other arguments as an object.
+        """
         url = lifecycle.status(self.home)["prefect"].url
-        sent = body if body or method == "POST" else None
-        for _ in range(20):
+        sent = listed or body or ({} if method == "POST" else None)
+        deadline = time.monotonic() + PATIENCE
+        while True:
             answer = HTTP.request(method, url + path, json=sent)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                return answer
             time.sleep(0.1)
-        return answer
 
     def passgate(self, *words: str, person: str = "alice", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command line as that person."""

@@ -14,8 +14,10 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext
 
-FIRST_WAIT = 0.05
-"""Seconds before the second try; each further wait is twice as long. Prefect's client tries six times in all."""
+FIRST_WAIT, LONGEST_WAIT = 0.05, 0.5
+"""Seconds before the second try, and the most before any other; each wait is twice as long as the one before."""
+UNCOUNTED = 20
+"""Refusals that are not counted among the six tries of Prefect's client: under load its SQLite is busy for seconds."""
 TRIES = "passgate.tries"
 
 
@@ -29,8 +31,10 @@ async def shared_client() -> AsyncIterator[PrefectClient]:
 
 
 async def _again_soon(answer: httpx.Response) -> None:
-    """Say when a request that was refused for the moment may be repeated; the client goes by this header."""
+    """Say when a request that was refused for the moment may be repeated; the client goes by these headers."""
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         tries = answer.request.extensions.get(TRIES, 0)
         answer.request.extensions[TRIES] = tries + 1
-        answer.headers.setdefault("Retry-After", str(FIRST_WAIT * 2**tries))
+        answer.headers.setdefault("Retry-After", str(min(FIRST_WAIT * 2**tries, LONGEST_WAIT)))
+        if tries < UNCOUNTED:
+            answer.headers["Prefect-Maintenance"] = "true"  # how Prefect's own cloud says: try again, uncounted

@@ -68,6 +68,19 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
             self.in_hand.discard(flow_run.id)
         return WarmResult(identifier=str(flow_run.id), status_code=0)
 
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Take up a run; one that can't be taken up now is rung again, and ends neither the worker nor other runs.
+
+        Prefect's own worker lets a fault in reading the run's deployment end all that it runs, and still counts the run
+        among those that it is about to take up when it begins anew: nobody would ever take it up (Prefect 3.8.8).
+        """
+        try:
+            await super()._submit_run(flow_run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the clockwork rings again
+            log.warning("%s was not taken up: %s", flow_run.name, error)
+        finally:
+            self._submitting_flow_run_ids.discard(flow_run.id)
+
     def has(self, run_id: UUID) -> bool:
         """Say whether this process executes the run or is about to: Prefect calls it Pending while we take it up."""
         return run_id in self.in_hand or run_id in self._submitting_flow_run_ids

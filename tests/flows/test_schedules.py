@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
-from passgate.engine import lifecycle
 from passgate.model.change import Change, EventType, State
 from tests.house import House, until
 
@@ -85,9 +83,8 @@ def test_what_somebody_does_to_schedules_in_prefect_is_put_right(quiet: House) -
     altered = {"parameters": {"reason": "other", "shells": True}}
     path = f"/deployments/{ours['deployment_id']}/schedules"
     assert house.prefect("PATCH", f"{path}/{ours['id']}", **altered).status_code == 204
-    url = lifecycle.status(house.home)["prefect"].url
     strange = [{"schedule": {"cron": "* * * * *"}, "slug": "strange", "active": True, "parameters": CENSUS}]
-    assert httpx.post(url + path, json=strange).status_code == 201
+    assert house.prefect("POST", path, strange).status_code == 201
 
     house.call("dave", "POST", "/v1/schedules/tampered/pause")  # each change of ours compares them all
     until(lambda: in_prefect(house).keys() == {"tampered"}, "the strange one is gone")

@@ -1,4 +1,4 @@
-"""The client to Prefect's server, over real HTTP, against a server that is busy for a moment."""
+"""The client to Prefect's server, over real HTTP, against a server that is busy for a moment or fails."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
 
 import prefect
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from passgate.engine.prefect_client import TRIES, shared_client
+from passgate.engine.worker import WarmWorker
 
-REFUSALS = 3
+REFUSALS = 7
+"""More than the six tries of Prefect's client."""
 
 
 class _Busy(BaseHTTPRequestHandler):
@@ -25,9 +29,10 @@ class _Busy(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         is_busy = self.path == "/api/hello" and type(self).refused < REFUSALS
+        is_broken = self.path.startswith("/api/deployments/")
         type(self).refused += is_busy
         body = json.dumps(prefect.__version__).encode()
-        self.send_response(503 if is_busy else 200)
+        self.send_response(503 if is_busy else 500 if is_broken else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -68,3 +73,15 @@ async def test_all_of_the_process_shares_the_one_client(busy_server: str) -> Non
             async with get_client() as again:
                 await again.hello()
             assert (await client.hello()).status_code == 200
+
+
+async def test_a_run_that_can_not_be_taken_up_is_let_go(busy_server: str) -> None:
+    """The server fails where a run's deployment is read: the worker goes on, and the run can be taken up again."""
+    run = FlowRun(flow_id=uuid4(), deployment_id=uuid4())
+    with temporary_settings({PREFECT_API_URL: busy_server}):
+        async with shared_client() as client:
+            worker = WarmWorker(name="test")
+            worker._client = client
+            worker._submitting_flow_run_ids.add(run.id)
+            await worker._submit_run(run)
+    assert not worker.has(run.id)
