@@ -29,7 +29,7 @@ from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.inventory import Host
 from passgate.model.plan import Plan
 from passgate.model.review import Review, ReviewVerdict
-from passgate.policy.reviews import require_none_open
+from passgate.policy.reviews import may_not_approve, require_none_open, waits_for
 from passgate.policy.user_groups import proofs
 from passgate.policy.votes import may_approve_plan, may_decide, standing, tally_of
 
@@ -250,6 +250,17 @@ class Desk:
     async def reviews(self, *, only_open: bool = True) -> tuple[Review, ...]:
         """Return the reviews of broken glasses, the newest first."""
         return self.runtime.store.reviews.all(only_open=only_open)
+
+    async def reviews_for(self, person: str) -> tuple[Review, ...]:
+        """Return the reviews that wait for that person now, the one that is due first at the top."""
+        store, people = self.runtime.store, self.runtime.config.people
+        found = store.reviews.all(only_open=True)
+        waiting = (one for one in found if waits_for(one, store.change(one.change), people, person))
+        return tuple(sorted(waiting, key=lambda one: one.due_at))
+
+    def may_not_approve(self) -> dict[str, str]:
+        """Return who can approve nothing now, whatever their terms say of them, and why."""
+        return may_not_approve(self.runtime.store.reviews.all(only_open=True))
 
     async def review(self, change_id: str) -> Review:
         """Return the review of one change."""

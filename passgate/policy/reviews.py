@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from passgate.errors import ConflictError, PolicyError
@@ -53,6 +53,20 @@ def may_close(review: Review, change: Change, people: People, person: str) -> No
             hint=f"Follow it with `passgate watch {review.change}`.",
             subject=review.change,
         )
+
+
+def waits_for(review: Review, change: Change, people: People, person: str) -> bool:
+    """Say whether the review waits for that person: whether they may close it now."""
+    try:
+        may_close(review, change, people, person)
+    except (ConflictError, PolicyError):
+        return False
+    return True
+
+
+def may_not_approve(reviews: Iterable[Review]) -> dict[str, str]:
+    """Return who can approve nothing now, and why: those with one of these reviews to answer for that is open."""
+    return {one.by: f"broke the glass for {one.change}, whose review is open" for one in reviews if one.is_open}
 
 
 def told_next(review: Review) -> datetime | None:

@@ -61,7 +61,9 @@ async def test_a_new_request_follows_where_the_world_changed(place: Place, engin
     assert engine.store.decisions(new.id) == ()
     asked = next(one for one in engine.store.events(change=new.id) if one.type is EventType.REQUESTED)
     assert (asked.data["replaces"], asked.actor) == (old.id, DAVE)
-    assert f"  In the place of {old.id}, which came to nothing" in words.change_lines(new.model_dump(mode="json"))
+    assert f"  In the place of {old.id}, which came to nothing" in words.change_lines(
+        {"change": new.model_dump(mode="json")}
+    )
 
 
 async def test_it_is_asked_again_once_at_a_time(place: Place, engine: Runtime) -> None:

@@ -80,6 +80,7 @@ def test_the_whole_way_of_a_broken_glass(service: Served) -> None:
     assert again.status_code == 403
     assert f"for {change.id}, and its review is open; until it is closed alice can't break it again" in again.text
 
+    assert "There are no such changes." in service.run("list", "--waits-for-me", person="bob").out
     early = service.run("review", "close", change.id, "--verdict", "justified", "--reason", "fine", person="bob")
     assert (early.code, "nothing to review until it has ended" in early.err) == (6, True)
     service.carry(change.id, State.APPLYING, State.DONE)
@@ -87,6 +88,11 @@ def test_the_whole_way_of_a_broken_glass(service: Served) -> None:
     assert (own.code, "alice broke the glass" in own.err, "Bob Berger, Carol Chen, Dave Diaz" in own.err) == (
         4, True, True,
     )  # fmt: skip
+    waiting = service.run("list", "--waits-for-me", person="bob").out
+    assert "Reviews of broken glasses that wait for you:\nCHANGE    BROKEN BY" in waiting
+    assert f"{change.id}  alice " in waiting
+    own = service.ask("GET", "/v1/changes?waits_for=me").json()
+    assert own["reviews"] == [], "who broke the glass can't close it"
     shown = service.run("review", "show", change.id)
     assert f"alice broke the glass at {change.created_at:%Y-%m-%d %H:%M} UTC: {WHY}" in shown.out
     assert "alice may approve nothing until it is closed" in shown.out

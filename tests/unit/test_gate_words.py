@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from passgate.engine import report
 from passgate.faces.chat.render import Renderer
 from passgate.faces.chat.words import View
+from passgate.faces.cli.changes import how_to_go_on
 from passgate.faces.cli.words import change_lines, event_line, plan_lines, standing
 from passgate.model.change import Event, EventType, Gate, GateState, State
-from passgate.model.decision import Decision, GateTerms, Verdict
+from passgate.model.decision import Decision, GateTerms, Requirement, Verdict
 from tests.unit.test_chat_render import AT, ENGINE, SEAL, assert_safe, decided, names, people, view
 
 GATE = "host-reboot"
@@ -111,7 +112,9 @@ def test_the_command_line_says_how_a_gate_stands(state: GateState, words: str) -
     """`show` says it, before and after it is settled; `list` has it beside the state."""
     shown = at_gate(state=state, decisions=(there("carol", Verdict.DENY),))
     change = shown.change.model_dump(mode="json")
-    lines = "\n".join(change_lines(change, [one.model_dump(mode="json") for one in shown.decisions]))
+    lines = "\n".join(
+        change_lines({"change": change, "decisions": [one.model_dump(mode="json") for one in shown.decisions]})
+    )
     assert words in lines
     assert "denied at the gate host-reboot by carol" in lines
     assert standing(change) == ("applying, waits at the gate host-reboot" if state is GateState.OPEN else "applying")
@@ -157,3 +160,22 @@ def test_watch_tells_each_event_in_a_line(kind: str, data: dict[str, Any], line:
         "data": data,
     }
     assert event_line(event) == f"08:12:20  {line}"
+
+
+def test_who_can_approve_nothing_now_is_left_out_and_told_why() -> None:
+    """Terms name who counted when it was filed; whoever has a review to answer for since then is not asked in vain."""
+    change = view().change
+    assert change.terms is not None
+    terms = change.terms.model_copy(
+        update={"requirements": (Requirement(name="operations", rule="normal", voters=("bob", "carol")),)}
+    )
+    why = "broke the glass for CHG-0007, whose review is open"
+    told = change.model_copy(update={"state": State.WAITING, "terms": terms}).model_dump(mode="json")
+    barred = {"change": told, "may_not_approve": {"bob": why, "erin": why}}
+    lines = "\n".join([*change_lines(barred), *how_to_go_on(barred)])
+    assert "1 approval from operations (carol)" in lines
+    assert f"can approve nothing now: bob, who {why}" in lines
+    assert "erin" not in lines, "who is not asked is not told of"
+    assert f"passgate approve {change.id}    for carol;" in lines
+    alone = {**barred, "may_not_approve": {"bob": why, "carol": why}}
+    assert "1 approval from operations (nobody can now)" in "\n".join(change_lines(alone))

@@ -32,10 +32,11 @@ Reason = Annotated[str, Parameter(help="Why, for the people concerned and for th
 def plan(runbook: str, ask: dict[str, Any], *, explain: bool = False) -> Iterator[Answer]:
     """Yield the plan, with `explain` which rule of the policy asks for what; nothing is filed and nothing touched."""
     told = Service().post("v1", "plans", body={"runbook": runbook, "ask": ask})
+    terms = words.terms_now(told)
     stops = [check for check in told["plan"]["checks"] if not check["met"] and check["severity"] == "stop"]
     lines = [
-        *words.plan_lines(told["plan"], told["digest"], told["terms"]),
-        *(words.policy_lines(told["terms"]) if explain else ()),
+        *words.plan_lines(told["plan"], told["digest"], terms),
+        *(words.policy_lines(terms) if explain and terms else ()),
         "Such a change would be refused: see the checks that are not met."
         if stops
         else "This was a dry run: nothing was filed and nothing touched.",
@@ -56,12 +57,16 @@ def again(
 
 
 def _filed(change: dict[str, Any], *, wait: bool) -> Iterator[Answer]:
-    lines = list(words.change_lines(change))
+    yield Answer(filed_lines(change, go_on=not wait), None if wait else change)
     if wait:
-        yield Answer(lines)
         yield from _followed(change["id"], show_events=False)
-    else:
-        yield Answer([*lines, *how_to_go_on(change)], change)
+
+
+def filed_lines(change: dict[str, Any], *, go_on: bool = True) -> list[str]:
+    """Return what there is to say of a change that was just filed, and how to go on with it."""
+    barred = Service().get("v1", "changes", change["id"])["may_not_approve"]
+    told = {"change": change, "may_not_approve": barred}
+    return [*words.change_lines(told), *(how_to_go_on(told) if go_on else ())]
 
 
 def watch(change: ChangeId) -> Iterator[Answer]:
@@ -121,7 +126,9 @@ def list_changes(
     *,
     state: Annotated[list[str] | None, Parameter(help="Only changes in this state; may be repeated")] = None,
     limit: Annotated[int, Parameter(help="How many, the newest first")] = 50,
-    waits_for_me: Annotated[bool, Parameter(help="Only changes that wait for your decision", negative=())] = False,
+    waits_for_me: Annotated[
+        bool, Parameter(help="Only changes that wait for your decision, and reviews that you may close", negative=())
+    ] = False,
 ) -> Iterator[Answer]:
     """List changes, the newest first."""
     asked = {"waits_for": "me"} if waits_for_me else {"state": state or [], "limit": limit}
@@ -138,16 +145,18 @@ def list_changes(
         for one in told["changes"]
     ]
     head = ("CHANGE", "STATE", "RUNBOOK", "TARGET", "ASKED BY", "WHEN")
-    yield Answer(words.table(head, rows) if rows else ["There are no such changes."], told)
+    reviews = told.get("reviews")
+    lines = [*(words.table(head, rows) if rows else () if reviews else ["There are no such changes."])]
+    yield Answer([*lines, *(words.open_reviews(reviews) if reviews else ())], told)
 
 
 def show(change: ChangeId) -> Iterator[Answer]:
     """Show a change with its plan, decisions and progress."""
     told = Service().get("v1", "changes", change)
-    lines = list(words.change_lines(told["change"], told["decisions"], told["journal"]))
+    lines = list(words.change_lines(told))
     if told["so_far"]:
         lines.append(f"So far: {told['so_far']}")
-    yield Answer([*lines, *how_to_go_on(told["change"])], told)
+    yield Answer([*lines, *how_to_go_on(told)], told)
 
 
 def runbook_list() -> Iterator[Answer]:
@@ -298,14 +307,16 @@ def _end_lines(told: dict[str, Any]) -> list[str]:
     return [*lines, f"  Details: passgate show {change['id']}", *words.again_lines(change)]
 
 
-def how_to_go_on(change: dict[str, Any]) -> list[str]:
-    """Return which commands come next for that change."""
+def how_to_go_on(told: dict[str, Any]) -> list[str]:
+    """Return which commands come next for that change, as the service shows it."""
+    change = told["change"]
     if change["ended_at"]:
         return words.again_lines(change)
     lines = ["How to go on:", f"  passgate watch {change['id']}      follow it"]
-    if change["state"] in {"planned", "waiting"} and change["terms"] and change["terms"]["requirements"]:
-        voters = dict.fromkeys(voter for one in change["terms"]["requirements"] for voter in one["voters"])
-        lines.append(f"  passgate approve {change['id']}    for {', '.join(voters)}{_or_in_slack(change)}")
+    if change["state"] in {"planned", "waiting"} and (terms := words.terms_now(told)) and terms["requirements"]:
+        voters = dict.fromkeys(voter for one in terms["requirements"] for voter in one["voters"])
+        who = ", ".join(voters) or "those who are asked, once they can"
+        lines.append(f"  passgate approve {change['id']}    for {who}{_or_in_slack(change)}")
     if gate := words.open_gate(change):
         lines.append(f"  passgate approve {change['id']} --gate {gate['name']}    let it go on{_or_in_slack(change)}")
     if change["state"] == "scheduled":

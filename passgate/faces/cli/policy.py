@@ -13,8 +13,8 @@ from passgate.faces.cli.terminal import Answer
 
 def explain(change: ChangeId) -> Iterator[Answer]:
     """Say which rule of the policy asked what of a change; before it is filed: `passgate plan ... --explain`."""
-    told = Service().get("v1", "changes", change)["change"]
-    terms = told["terms"]
+    shown = Service().get("v1", "changes", change)
+    told, terms = shown["change"], words.terms_now(shown)
     if terms is None:
         raise InputError(f"{change} has no plan, so nothing was asked of it.", hint=f"See `passgate show {change}`.")
     lines = [

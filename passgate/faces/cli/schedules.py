@@ -74,10 +74,10 @@ def revoke(name: Name) -> Iterator[Answer]:
 
 def run(name: Name) -> Iterator[Answer]:
     """File the change of a schedule now, in its author's name. Neither the author nor who runs it can approve it."""
-    from passgate.faces.cli.changes import how_to_go_on
+    from passgate.faces.cli.changes import filed_lines
 
     told = Service().post("v1", "schedules", name, "run", body={})
-    yield Answer([*words.change_lines(told), *how_to_go_on(told)], told)
+    yield Answer(filed_lines(told), told)
 
 
 def lines_of(told: Json) -> Iterator[str]:

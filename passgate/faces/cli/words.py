@@ -64,8 +64,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence[Json] = ()) -> Iterator[str]:
-    """Yield all that there is to say of a change."""
+def change_lines(told: Json) -> Iterator[str]:
+    """Yield all that there is to say of a change, as the service shows it with its decisions and progress."""
+    change, decisions, journal = told["change"], told.get("decisions"), told.get("journal")
     plan = change.get("plan")
     yield f"{change['id']}  {plan['title'] if plan else change['runbook']}"
     yield f"  State: {change['state']}. {_what_now(change)}".rstrip()
@@ -79,7 +80,7 @@ def change_lines(change: Json, decisions: Sequence[Json] = (), journal: Sequence
     if change.get("schedule"):
         yield f"  Filed for the schedule {change['schedule']}: passgate schedule show {change['schedule']}"
     if plan:
-        yield from plan_lines(plan, change.get("digest") or "", change.get("terms"), change.get("approve_by"))
+        yield from plan_lines(plan, change.get("digest") or "", terms_now(told), change.get("approve_by"))
     yield from (f"Freeze {one['freeze']}: {_let_through(one)}" for one in change.get("overrides") or ())
     if (change.get("terms") or {}).get("break_glass"):
         yield f"Its review: passgate review show {change['id']}"
@@ -115,7 +116,7 @@ def plan_lines(plan: Json, digest: str, terms: Json | None, approve_by: str | No
     yield from check_lines(plan["checks"])
     if terms:
         yield f"Needs: {terms_words(terms, approve_by)}"
-        yield from (f"  {line}" for line in (*_later(terms), *_in_place(terms)))
+        yield from (f"  {line}" for line in (*_later(terms), *_in_place(terms), *_not_now(terms)))
         yield from _gates(plan, terms)
 
 
@@ -128,6 +129,35 @@ def check_lines(checks: Sequence[Json]) -> Iterator[str]:
         yield f"  {word} {check['code']}: {check['rule']}. Seen: {check['saw']}"
         if check["hint"]:
             yield f"     What to do: {check['hint']}"
+
+
+def terms_now(told: Json) -> Json | None:
+    """Return the terms of a change, or of a plan, without those who can approve nothing now, and who these are.
+
+    Terms are frozen when a change is filed; who has a review to answer for changes from day to day.
+    """
+    terms: Json | None = told.get("change", told).get("terms")
+    barred = told.get("may_not_approve") or {}
+    if not terms or not barred:
+        return terms
+
+    def left(asked: Json) -> Json:
+        parts = {
+            part: [
+                {**one, "voters": [who for who in one["voters"] if who not in barred]} for one in asked.get(part, ())
+            ]
+            for part in _NAMING
+        }
+        return {**asked, **parts}
+
+    every = (terms, *terms.get("gates", {}).values())
+    named = {who for asked in every for part in _NAMING for one in asked.get(part, ()) for who in one["voters"]}
+    gates = {name: left(gate) for name, gate in terms.get("gates", {}).items()}
+    return {**left(terms), "gates": gates, "not_now": {who: why for who, why in barred.items() if who in named}}
+
+
+_NAMING = ("requirements", "escalations")
+"""The parts of terms that name who may decide."""
 
 
 def terms_words(terms: Json, approve_by: str | None = None) -> str:
@@ -146,7 +176,7 @@ def terms_words(terms: Json, approve_by: str | None = None) -> str:
 def approvals_words(asked: Json) -> str:
     """Return how many approvals a gate needs, by whom, and who that is."""
     each = (
-        f"{one['needed']} approval{'' if one['needed'] == 1 else 's'} from {one['name']} ({', '.join(one['voters'])})"
+        f"{one['needed']} approval{'' if one['needed'] == 1 else 's'} from {one['name']} ({_people(one)})"
         for one in asked["requirements"]
     )
     return " and ".join(each) or "an approval that nobody can give"
@@ -173,12 +203,22 @@ def policy_lines(terms: Json, approve_by: str | None = None) -> Iterator[str]:
         yield f"  Decisions are taken only by {' or '.join(terms['doors'])}"
     for person, why in terms.get("excluded", {}).items():
         yield f"  Does not count: {person}, who {why}"
+    yield from (f"  {line}" for line in _not_now(terms))
 
 
 def _later(asked: Json) -> Iterator[str]:
     """Yield who may decide later, if nobody did."""
     for one in asked.get("escalations") or ():
-        yield f"after {span(one['after'])} {' or '.join(one['groups'])} may decide too ({', '.join(one['voters'])})"
+        yield f"after {span(one['after'])} {' or '.join(one['groups'])} may decide too ({_people(one)})"
+
+
+def _people(one: Json) -> str:
+    return ", ".join(one["voters"]) or "nobody can now"
+
+
+def _not_now(terms: Json) -> Iterator[str]:
+    """Yield who is asked too, but can approve nothing now, and why."""
+    yield from (f"can approve nothing now: {who}, who {why}" for who, why in terms.get("not_now", {}).items())
 
 
 def _in_place(terms: Json) -> Iterator[str]:
@@ -193,6 +233,14 @@ def _in_place(terms: Json) -> Iterator[str]:
         if one["of"] in asked:
             span_of = f"from {moment(one['since'])} to {moment(one['until'])}"
             yield f"{one['person']} decides in the place of {one['of']} {span_of}; both have one vote together"
+
+
+def open_reviews(reviews: Sequence[Json]) -> Iterator[str]:
+    """Yield the reviews that wait for somebody, and the command to type."""
+    rows = [(one["change"], one["by"], moment(one["opened_at"]), moment(one["due_at"])) for one in reviews]
+    yield "Reviews of broken glasses that wait for you:"
+    yield from table(("CHANGE", "BROKEN BY", "WHEN", "REVIEW DUE"), rows)
+    yield f"  passgate review show {reviews[0]['change']}   what was done, and how to close its review"
 
 
 def _target(one: Json) -> str:

@@ -206,6 +206,7 @@ class Api:
                 "plan": preview.plan.model_dump(mode="json"),
                 "digest": preview.plan.digest,
                 "terms": preview.terms.model_dump(mode="json"),
+                "may_not_approve": self._desk.may_not_approve(),
             }
         )
 
@@ -217,13 +218,22 @@ class Api:
         return JSONResponse(change.model_dump(mode="json"), status_code=201)
 
     async def changes(self, request: Request) -> Response:
-        """List changes, newest first: in any `state` given, or those that the speaker decides (`waits_for=me`)."""
+        """List changes, newest first: in any `state` given, or those that the speaker decides (`waits_for=me`).
+
+        With the latter come the reviews that wait for the speaker.
+        """
         actor = await self.actor(request)
         if (whom := request.query_params.get("waits_for")) is not None:
             if whom != "me":
                 raise InputError(f"waits_for={whom!r} can't be used.", hint="Accepted: me.", subject="waits_for")
             waiting = await self._desk.waiting_for(actor.person)
-            return JSONResponse({"changes": [one.model_dump(mode="json") for one in waiting]})
+            reviews = await self._desk.reviews_for(actor.person)
+            return JSONResponse(
+                {
+                    "changes": [one.model_dump(mode="json") for one in waiting],
+                    "reviews": [one.model_dump(mode="json") for one in reviews],
+                }
+            )
         states = tuple(_choice(State, "state", one) for one in request.query_params.getlist("state"))
         limit = int(_number(request, "limit", 50.0, 1, MAX_CHANGES))
         found = await self._desk.changes(states, limit)
@@ -242,6 +252,7 @@ class Api:
                 "journal": [one.model_dump(mode="json") for one in journal],
                 "decisions": [one.model_dump(mode="json") for one in decisions],
                 "so_far": self._desk.so_far(change),
+                "may_not_approve": self._desk.may_not_approve(),
             }
         )
 
