@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from passgate.engine.gate import open_gate
 from passgate.engine.opening import in_utc
-from passgate.engine.planning import make_plan, refuse_stops, short
+from passgate.engine.planning import make_plan, refuse_stops
 from passgate.engine.runtime import Runtime
 from passgate.engine.standing import let_stand
 from passgate.engine.steps import Ask, Runbook, UsbSelector
 from passgate.engine.targets import facts_of, targets_of, used_of_late
-from passgate.errors import InputError, PassgateError, UnknownNameError
+from passgate.errors import InputError, UnknownNameError
 from passgate.model.change import Actor, Change, State
 from passgate.model.decision import Kind, Terms
 from passgate.model.plan import Plan
 from passgate.model.schedule import Due
 from passgate.policy.reviews import require_none_open
 from passgate.policy.terms import choose
+from passgate.settings.mistakes import listed, mistakes
 from passgate.store.refusing import refuse_secrets
 
 
@@ -114,13 +113,12 @@ def asked(runtime: Runtime, slug: str, fields: dict[str, Any]) -> tuple[Runbook[
     try:
         ask: Ask = runbook.ask.model_validate(fields)
     except ValidationError as error:
-        wrong = [str(one["loc"][0]) for one in error.errors() if one["loc"]]
-        fields = runbook.ask.model_fields
-        meant = [f"{name} is: {said}." for name in dict.fromkeys(wrong) if (said := _meaning(fields.get(name)))]
+        wrong = mistakes(error, runbook.ask)
+        there = f"Fields of {slug}: {', '.join(runbook.ask.model_fields)}. See `passgate runbook show {slug}`."
         raise InputError(
-            f"{slug} was not asked for properly: {'; '.join(_said(one) for one in error.errors())}.",
-            hint=" ".join([*meant, f"Fields of {slug}: {', '.join(fields)}. See `passgate runbook show {slug}`."]),
-            subject=wrong[0] if wrong else slug,
+            f"{slug} was not asked for properly: {listed(wrong, 'the request')}.",
+            hint=" ".join([*(one.hint for one in wrong if one.hint), there]),
+            subject=wrong[0].field or slug,
         ) from None
     named = {
         name: _device(runtime, value)
@@ -141,9 +139,8 @@ def wrong_fields(runtime: Runtime, slug: str, fields: dict[str, Any]) -> dict[st
         runbook.ask.model_validate(fields)
     except ValidationError as error:
         found: dict[str, str] = {}
-        for one in error.errors():
-            name = str(one["loc"][0]) if one["loc"] else ""
-            found.setdefault(name, _said(one).removeprefix(f"{name or 'the request'}: "))
+        for one in mistakes(error, runbook.ask):
+            found.setdefault(one.field, one.whole)
         return found
     try:
         refuse_secrets(reason=fields.get("reason"), ticket=fields.get("ticket"))
@@ -164,17 +161,3 @@ def _device(runtime: Runtime, selector: UsbSelector) -> UsbSelector:
             subject="device",
         )
     return UsbSelector(devices[name].selector)
-
-
-def _said(error: ErrorDetails) -> str:
-    field = ".".join(str(part) for part in error["loc"]) or "the request"
-    cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, PassgateError):
-        return f"{field}: {cause.message} {cause.hint}".rstrip(" .")
-    given = error["input"]
-    shown = f" (given: {short(repr(given))})" if isinstance(given, str | int | float | bool) else ""
-    return f"{field}: {error['msg']}{shown}"
-
-
-def _meaning(field: FieldInfo | None) -> str:
-    return (field.description or "").rstrip(".") if field else ""

@@ -38,7 +38,13 @@ class NamesVm:
 VmName = Annotated[
     str,
     NamesVm(),
-    Field(min_length=1, max_length=80, title="VM", description="Name of the VM, or its instance UUID"),
+    Field(
+        min_length=1,
+        max_length=80,
+        title="VM",
+        description="Name of the VM, or its instance UUID",
+        examples=["win-01"],
+    ),
 ]
 
 HostPattern = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9*?\[\]._:-]+$")]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -26,6 +24,7 @@ from passgate.settings.attachments import Attachments
 from passgate.settings.calendar import TAGS as TIMES
 from passgate.settings.calendar import Calendar, CalendarFile, Feed, Freeze, Window
 from passgate.settings.feeds import flaws
+from passgate.settings.mistakes import did_you_mean, given, mistake
 from passgate.settings.people import People
 from passgate.settings.rules import Policy
 from passgate.settings.schedules import ScheduleFile
@@ -159,7 +158,7 @@ def _lost_feeds(calendar: Calendar, places: Places) -> Iterator[str]:
         for (document, place), entry in zip(places[part], entries, strict=True):
             for position, one in enumerate(entry.when):
                 if isinstance(one, Feed) and one.ics not in calendar.feeds:
-                    meant = _did_you_mean(one.ics, list(calendar.feeds))
+                    meant = did_you_mean(one.ics, list(calendar.feeds))
                     words = f"there is no file {one.ics} in {document.path.parent}.{meant}".rstrip(".")
                     yield _mistake(document, (part, place, "when", position, "ics"), words)
 
@@ -212,7 +211,7 @@ def _refuse_strangers(folder: Path) -> None:
     for path in sorted(set(chain.from_iterable(looked_at)) - taken):
         meant = known if path.parent == folder else [f"{path.stem}.yaml", f"{path.stem}.ics"]
         raise ConfigError(
-            f"{path}: not a file that Passgate knows.{_did_you_mean(path.name, meant)}",
+            f"{path}: not a file that Passgate knows.{did_you_mean(path.name, meant)}",
             hint=f"Accepted: {', '.join(known)}, {POLICIES}/*.yaml, {SCHEDULES}/*.yaml, {CALENDAR}/*.yaml and "
             f"{CALENDAR}/*.ics.",
             subject=str(path),
@@ -253,7 +252,7 @@ def _read(path: Path) -> Document:
     if data is None:
         raise ConfigError(f"{path} is empty.", hint="Fill it in, or delete it if it is optional.", subject=str(path))
     if not isinstance(data, CommentedMap):
-        raise ConfigError(f"{path}, line 1: given {_given(data)}; accepted: fields, one per line, as `name: value`.")
+        raise ConfigError(f"{path}, line 1: given {given(data)}; accepted: fields, one per line, as `name: value`.")
     return Document(path, data)
 
 
@@ -270,11 +269,9 @@ def _checked(document: Document, model: type[S]) -> S:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        mistakes = []
-        for one in error.errors(include_url=False):
-            place = _untagged(one["loc"])
-            mistakes.append(_mistake(document, place, _words(one, place, model)))
-    _raise(mistakes, document.path)
+        found = [mistake(one, _untagged(one["loc"]), model) for one in error.errors()]
+        wrong = [_mistake(document, one.place, one.whole) for one in found]
+    _raise(wrong, document.path)
     raise ConfigError(f"{document.path} is wrong.", subject=str(document.path))
 
 
@@ -285,7 +282,7 @@ def _mistake(document: Document, loc: tuple[int | str, ...], words: str) -> str:
 def _raise(mistakes: list[str], where: Path) -> None:
     if mistakes:
         raise ConfigError(
-            "\n".join(f"{mistake}." for mistake in mistakes),
+            "\n".join(f"{one}." for one in mistakes),
             hint="Every field is described in config/schema/; correct the file and try again.",
             subject=str(where),
         )
@@ -305,80 +302,3 @@ def _untagged(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
         if not skipped:
             kept.append(part)
     return tuple(kept)
-
-
-def _words(error: ErrorDetails, loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """Return what was given and what is accepted; what stands where a secret belongs is never shown."""
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        accepted = _fields_at(model, loc[:-1])
-        return f"there is no such field.{_did_you_mean(str(loc[-1]), accepted)} Accepted: {', '.join(accepted)}"
-    if kind == "missing":
-        return "is missing"
-    accepted_words = _accepted(error)
-    about = _description(model, loc)
-    about = f" ({about})" if about and kind not in {"reference", "text"} else ""
-    if kind in {"reference", "text"} or {"env", "file"} & set(loc):
-        return f"accepted: {accepted_words}{about}"
-    return f"given {_given(error['input'])}; accepted: {accepted_words}{about}"
-
-
-def _accepted(error: ErrorDetails) -> str:
-    if error["type"] == "string_pattern_mismatch":
-        return f"text that fits {error.get('ctx', {}).get('pattern', '')}"
-    known = {
-        "tuple_type": "a list, such as [one, two]",
-        "list_type": "a list, such as [one, two]",
-        "dict_type": "fields, one per line, as `name: value`",
-        "model_type": "fields, one per line, as `name: value`",
-        "model_attributes_type": "fields, one per line, as `name: value`",
-        "string_type": "text; a number needs quotes around it",
-    }
-    return known.get(error["type"]) or error["msg"].removeprefix("Input should be ").partition(", unable")[0]
-
-
-def _given(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "fields"
-    if isinstance(value, list):
-        return "a list"
-    shown = repr(value if isinstance(value, str) else str(value)) if not isinstance(value, bool) else str(value).lower()
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004 - half a line of a terminal
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the settings classes that an annotation speaks of."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models(part)
-
-
-def _models_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
-    models = [model]
-    for part in loc:
-        deeper = [one.model_fields[part].annotation for one in models if part in one.model_fields]
-        models = [found for annotation in deeper for found in _models(annotation)] or models
-    return models
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    return list(dict.fromkeys(name for one in _models_at(model, loc) for name in one.model_fields))
-
-
-def _description(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    names = [part for part in loc if isinstance(part, str)]
-    if not names:
-        return ""
-    above = loc[: max(index for index, part in enumerate(loc) if part == names[-1])]
-    found = [
-        one.model_fields[names[-1]].description for one in _models_at(model, above) if names[-1] in one.model_fields
-    ]
-    return next((words for words in found if words), "")
-
-
-def _did_you_mean(given: str, accepted: list[str]) -> str:
-    near = get_close_matches(given, accepted, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -178,9 +178,10 @@ async def test_a_check_that_is_not_met_is_told_in_the_dialog(site: Site) -> None
 async def test_commands_answer_privately(site: Site) -> None:
     """Help, list, show and waiting answer who used them alone; a mistake is told with what there is."""
     async with site.chat():
-        await site.form(text="usb-attach vm=win-01")
+        await site.form(text="usb-attach vm=win-01 power-cycle=yes")
         given = (await site.shows("Ask for it"))["blocks"]
         assert "win-01" in [one["element"].get("initial_value") for one in given if one["type"] == "input"]
+        assert [one["block_id"] for one in given if "initial_options" in str(one)] == ["power_cycle"]
         await site.act("submit", user=ALICE, fields=FIELDS)
         await site.shows("Waiting for a decision")
         change = site.changes()[0]
@@ -194,6 +195,11 @@ async def test_commands_answer_privately(site: Site) -> None:
             ("show CHG-9999", ALICE, "There is no change CHG-9999"),
             ("usb-atach", ALICE, "usb-attach"),
             ("usb-attach win-01", ALICE, "vm=win-01"),
+            ("usb-attach vmm=win-01 ticket=7", ALICE, "vmm: there is no such field. Did you mean"),
+            ("usb-attach vmm=win-01 ticket=7", ALICE, "usb-attach vm=win-01 ticket=7"),
+            ("usb-attach urgency=soon", ALICE, "usb-attach urgency=normal"),
+            ("usb-attach vmotion=maybe", ALICE, "usb-attach vmotion=yes"),
+            ("usb-attach vm=win-01 vm=win-02", ALICE, "vm is given twice, as"),
             ("help", GUEST, "does not know you"),
         ):
             seen = len(site.notes(user))

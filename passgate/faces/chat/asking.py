@@ -108,6 +108,10 @@ class Asking:
             raise UnknownNameError(f"There is no runbook {slug!r}.", hint=f"Runbooks: {', '.join(known)}.")
         return known[slug]
 
+    def wrong(self, runbook: Runbook[Any], ask: dict[str, Any]) -> dict[str, str]:
+        """Return what is wrong with each field of an ask, in words."""
+        return self._desk.wrong_fields(runbook.slug, ask)
+
     def picking(self, where: str) -> dict[str, Any]:
         """Return the dialog that asks which runbook."""
         return dialogs.pick(self._desk.runbooks(), where)
@@ -131,7 +135,7 @@ class Asking:
         except UnknownNameError as error:
             return _showing(dialogs.said(f"{safe(error.message, SAID)} {safe(error.hint, SAID)}"))
         ask = form.read(runbook, (view.get("state") or {}).get("values") or {})
-        wrong = self._desk.wrong_fields(runbook.slug, ask)
+        wrong = self.wrong(runbook, ask)
         if wrong:
             names = [field.name for field in form.fields_of(runbook)]
             beside: dict[str, str] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from passgate.connect.slack import Reply
 from passgate.errors import InputError, PassgateError, WorldError
-from passgate.faces.chat import dialogs
+from passgate.faces.chat import dialogs, form
 from passgate.faces.chat.text import fit, fit_lines, safe
 from passgate.faces.chat.words import SYMBOLS, WORDS, View, moment, title
 from passgate.model.change import Change
@@ -134,7 +134,21 @@ class Commands:
                 f"`{COMMAND} {' '.join(said.words)[:80]}` is neither a command nor a runbook; nothing was done.",
                 hint=f"Commands: {', '.join(self._answers)}. Runbooks: {', '.join(known)}.",
             )
-        given: dict[str, Any] = {}
+        runbook, words = self._asking.runbook(first), self._words(said, first)
+        given = form.typed(runbook, words)
+        wrong = {name: why for name, why in self._asking.wrong(runbook, given).items() if name in words}
+        if wrong:
+            told = ". ".join(f"{name}: {why}" for name, why in wrong.items())
+            raise InputError(
+                f"{told}. No form was opened, and nothing was done.",
+                hint=f"For example: `{COMMAND} {first} {form.example(runbook, words, wrong)}`",
+            )
+        return dialogs.ask(runbook, said.channel, dialogs.Filled(given))
+
+    @staticmethod
+    def _words(said: Said, first: str) -> dict[str, str]:
+        """Return what fields were typed behind the name of a runbook."""
+        words: dict[str, str] = {}
         for word in said.words[1:]:
             name, equals, value = word.partition("=")
             if not equals:
@@ -142,8 +156,14 @@ class Commands:
                     f"{word[:80]!r} is not understood; nothing was done.",
                     hint=f"Fill a field in with its name, such as vm=win-01: `{COMMAND} {first} vm=win-01`.",
                 )
-            given[name.replace("-", "_")] = value
-        return dialogs.ask(self._asking.runbook(first), said.channel, dialogs.Filled(given))
+            field = name.replace("-", "_")
+            if field in words:
+                raise InputError(
+                    f"{name[:80]} is given twice, as {words[field][:80]!r} and as {value[:80]!r}; nothing was done.",
+                    hint=f"Give it once: `{COMMAND} {first} {name[:80]}={value[:80]}`",
+                )
+            words[field] = value
+        return words
 
     async def _help(self, _said: Said, _person: Person) -> Answer:
         return HELP, ()

@@ -7,9 +7,10 @@ was filled in is judged by the model itself, so that every door says the same of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +27,7 @@ LONGEST_INPUT = 3000
 MULTILINE_FROM = 300
 INPUT = "value"
 TICKED = "yes"
+_SAID = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 
 
@@ -94,6 +96,42 @@ def read(runbook: Runbook[Any], values: Mapping[str, Any]) -> dict[str, Any]:
         if value not in {None, ""} if not isinstance(value, list) else value:
             found[field.name] = value
     return found
+
+
+def typed(runbook: Runbook[Any], words: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was typed behind a command as a form's inputs hold it; a name that is no field stays as it is."""
+    kinds = {field.name: field.kind for field in fields_of(runbook)}
+    found: dict[str, Any] = {}
+    for name, word in words.items():
+        match kinds.get(name):
+            case Kind.LINES:
+                found[name] = word.replace(",", " ").split()
+            case Kind.FLAG if word.lower() in _SAID:
+                found[name] = _SAID[word.lower()]
+            case _:
+                found[name] = word
+    return found
+
+
+def example(runbook: Runbook[Any], words: Mapping[str, str], wrong: Collection[str]) -> str:
+    """Return how it would be typed right: what was right as it was, what was not with what its field takes."""
+    fields = {field.name: field for field in fields_of(runbook)}
+    right: dict[str, str] = {}
+    for name, word in words.items():
+        meant = name if name in fields else next(iter(get_close_matches(name, fields, n=1)), "")
+        if meant:
+            right.setdefault(meant, _example(fields[meant]) if name in wrong and name in fields else word)
+    first = next(iter(fields.values()))
+    return " ".join(f"{name}={word}" for name, word in (right or {first.name: _example(first)}).items())
+
+
+def _example(field: FormField) -> str:
+    spec = field.spec
+    known = next(iter(spec.get("examples") or spec.get("enum") or ()), None)
+    number = spec.get("minimum", spec.get("maximum", 1))
+    kinds = {Kind.FLAG: "yes", Kind.NUMBER: number, Kind.MOMENT: "2026-12-01T22:00"}
+    kinds |= {Kind.DATE: "2026-12-01", Kind.TIME: "22:00"}
+    return str(known if known is not None else kinds.get(field.kind, field.name.upper()))
 
 
 def _followed(prop: Spec, definitions: Mapping[str, Spec]) -> Spec:

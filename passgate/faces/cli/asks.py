@@ -14,9 +14,10 @@ from pydantic.fields import FieldInfo
 
 from passgate.engine.catalogue import load
 from passgate.engine.steps import Runbook
-from passgate.errors import InputError, PassgateError
+from passgate.errors import InputError
 from passgate.faces.cli import changes, schedules
 from passgate.faces.cli.terminal import Answer
+from passgate.settings.mistakes import mistakes
 from passgate.settings.place import content
 from passgate.settings.schedules import Missed, Overlap, ScheduleRule
 
@@ -129,16 +130,11 @@ def checked(runbook: Runbook[Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(error: ValidationError, runbook: Runbook[Any]) -> InputError:
-    mistakes, hints = [], []
-    for one in error.errors(include_url=False):
-        option = "--" + ".".join(str(part) for part in one["loc"]).replace("_", "-")
-        cause = one.get("ctx", {}).get("error")
-        told = cause.message if isinstance(cause, PassgateError) else f"{one['input']!r}: {one['msg']}"
-        mistakes.append(f"{option}: {told}")
-        if isinstance(cause, PassgateError) and cause.hint:
-            hints.append(cause.hint)
+    wrong = mistakes(error, runbook.ask)
+    lines = [f"{'--' + one.where.replace('_', '-') if one.where else 'the options'}: {one.words}" for one in wrong]
+    hints = [one.hint for one in wrong if one.hint]
     see = f"`passgate request {runbook.slug} --help` describes each option."
-    return InputError("\n".join(mistakes), hint=" ".join((*hints, see)), subject=runbook.slug)
+    return InputError("\n".join(lines), hint=" ".join((*hints, see)), subject=runbook.slug)
 
 
 def _option(name: str, info: FieldInfo, told: dict[str, Any]) -> inspect.Parameter:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from passgate.errors import InputError
+from passgate.settings.mistakes import listed, mistakes
 
 MAX_BODY = 256 * 1024
 
@@ -35,7 +36,7 @@ async def body_of(request: Request, model: type[B]) -> B:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        words = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
+        words = listed(mistakes(error, model), "body")
         raise InputError(
             f"The body is not right: {words}.", hint=f"Fields: {', '.join(model.model_fields)}.", subject="body"
         ) from None

@@ -16,6 +16,7 @@ from passgate.errors import InputError
 from passgate.faces.web.body import body_of
 from passgate.model.change import Actor
 from passgate.model.frozen import Frozen
+from passgate.settings.mistakes import listed, mistakes
 from passgate.settings.schedules import ScheduleRule
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -94,14 +95,11 @@ def rule_from(given: dict[str, Any]) -> ScheduleRule:
     try:
         return ScheduleRule.model_validate(given)
     except ValidationError as error:
-        wrong = [(str(one["loc"][0]) if one["loc"] else "times", one["msg"]) for one in error.errors()]
-        said = "; ".join(
-            f"{field}: accepted is {words}" if "such as" in words else f"{field}: {words}" for field, words in wrong
-        )
+        wrong = mistakes(error, ScheduleRule)
         raise InputError(
-            f"The schedule was not asked for properly: {said}.",
+            f"The schedule was not asked for properly: {listed(wrong, 'times')}.",
             hint="See `passgate schedule add --help`.",
-            subject=wrong[0][0],
+            subject=wrong[0].field or "times",
         ) from None
 
 
