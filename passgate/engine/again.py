@@ -8,11 +8,12 @@ from passgate.errors import ConflictError
 from passgate.model.change import Actor, Change, State
 
 
-async def ask_again(runtime: Runtime, change_id: str, actor: Actor) -> Change:
+async def ask_again(runtime: Runtime, change_id: str, actor: Actor, *, key: str = "") -> Change:
     """File what the change asked for anew, by whoever asks now; the new change names the one that it replaces.
 
-    Nothing of the old one counts: it is planned on a fresh reading, and everybody decides anew. Raises ConflictError
-    for a change that has not ended, or is done, and where a change that replaces it is under way already.
+    Nothing of the old one counts: it is planned on a fresh reading, and everybody decides anew. With a `key` it is
+    filed once, however often this is worked on. Raises ConflictError for a change that has not ended, or is done, and
+    where a change that replaces it is under way already.
     """
     old = runtime.store.change(change_id)
     if not old.state.is_end:
@@ -29,4 +30,4 @@ async def ask_again(runtime: Runtime, change_id: str, actor: Actor) -> Change:
         )
     # Whoever stands behind a schedule stands behind what is asked for again in its place.
     behind = tuple(old.terms.excluded) if old.schedule and old.terms else ()
-    return await file_change(runtime, old.runbook, old.ask, actor, replaces=old.id, behind=behind)
+    return await file_change(runtime, old.runbook, old.ask, actor, replaces=old.id, behind=behind, key=key)

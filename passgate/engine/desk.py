@@ -135,9 +135,9 @@ class Desk:
         self.start(change)
         return change
 
-    async def again(self, change_id: str, actor: Actor) -> Change:
+    async def again(self, change_id: str, actor: Actor, *, key: str = "") -> Change:
         """File anew what a change that came to nothing asked for, by whoever asks now, and start its run."""
-        change = await ask_again(self.runtime, change_id, actor)
+        change = await ask_again(self.runtime, change_id, actor, key=key)
         self.start(change)
         return change
 

@@ -88,6 +88,12 @@ def all_of(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
     return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
 
 
+def in_place_of(connection: Connection, replaced: str) -> str:
+    """Return the newest change that asks anew for what that one asked for; empty where none does."""
+    query = select(changes.c.id).where(changes.c.replaces == replaced).order_by(changes.c.number.desc())
+    return connection.scalar(query.limit(1)) or ""
+
+
 def counts(connection: Connection) -> dict[str, int]:
     """Return how many changes are in each state."""
     query = select(changes.c.state, func.count()).group_by(changes.c.state)

@@ -176,6 +176,11 @@ class Store:
         with self._database.reading() as connection:
             return changes.of_requester(connection, person, limit, ended=ended)
 
+    def in_place_of(self, change_id: str) -> str:
+        """Return the newest change that asks anew for what that one asked for; empty where none does."""
+        with self._database.reading() as connection:
+            return changes.in_place_of(connection, change_id)
+
     def counts(self) -> dict[str, int]:
         """Return how many changes are in each state."""
         with self._database.reading() as connection:

@@ -129,6 +129,10 @@ class PlainDesk:
         """File nothing."""
         raise NotImplementedError
 
+    async def again(self, change_id: str, actor: Actor, *, key: str = "") -> Change:
+        """File nothing."""
+        raise NotImplementedError
+
     def waits_for(self, change: Change, person: str) -> bool:
         """Say who may decide on a change that waits."""
         return change.state is State.WAITING and change.terms is not None and person in change.terms.voters

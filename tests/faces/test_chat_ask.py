@@ -14,16 +14,19 @@ import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from passgate.engine.authority import ENGINE
 from passgate.engine.desk import Desk
 from passgate.engine.runtime import Runtime, open_runtime
+from passgate.faces.chat.buttons import AGAIN
 from passgate.faces.chat.service import Chat
 from passgate.faces.service import chatting
-from passgate.model.change import Change
+from passgate.model.change import Change, State
 from tests.faces.served import NoBell
 from tests.lab_site import Lab
 
@@ -245,10 +248,41 @@ async def test_the_home_shows_what_waits_and_takes_decisions(site: Site) -> None
         await until(lambda: "Denied" in site.home(ALICE))
 
 
+async def test_what_came_to_nothing_is_asked_for_again_by_a_button(site: Site) -> None:
+    """R20, R23: Clicks of two people file one change in the place of the one that expired; a stranger's files none."""
+    async with site.chat():
+        await site.form()
+        await site.act("submit", user=ALICE, fields=FIELDS)
+        await site.shows("Waiting for a decision")
+        old = site.changes()[0]
+        site.runtime.store.move(old.id, State.EXPIRED, ENGINE, "nobody decided", datetime.now(UTC))
+
+        def message() -> Json:
+            return next((one for one in site.state()["messages"][CHANNEL] if f"{old.id} ·" in one["text"]), {})
+
+        await until(lambda: AGAIN in str(message()))
+        await site.act("home", user=ALICE)
+        await until(lambda: f"again:{old.id}" in site.home(ALICE))
+        click = {"message_ts": message()["ts"], "action_id": AGAIN, "confirm": True}
+        for user in (GUEST, BOB, ALICE):
+            assert (await site.act("click", user=user, **click))["acked"]
+        await until(lambda: site.notes(GUEST) and site.runtime.store.inbox_open() == ())
+        await until(lambda: AGAIN not in str(message()))
+        await until(lambda: "again:" not in site.home(ALICE))
+    new = site.changes()[0]
+    assert (new.replaces, new.state, new.ask) == (old.id, State.WAITING, old.ask)
+    assert [one.replaces for one in site.changes()].count(old.id) == 1
+    assert f"It was asked for again as {new.id}" in str(message())
+    assert "Waiting for a decision" in site.notes(BOB if new.requester.person == "bob" else ALICE)[-1]
+    assert f"{new.id} asks for what {old.id} asked for already" in "".join(site.notes(ALICE) + site.notes(BOB))
+    assert "does not know you" in site.notes(GUEST)[-1]
+
+
 DYING = textwrap.dedent(
     """
     import asyncio, os, signal, sys
-    from pathlib import Path
+    from datetime import UTC, datetime
+from pathlib import Path
     from passgate.engine.desk import Desk
     from passgate.engine.runtime import open_runtime
     from passgate.faces.service import chatting

@@ -105,7 +105,7 @@ def test_a_home_keeps_the_limits(text: str, waiting: int, others: int) -> None:
         listed(text, waiting, State.WAITING)[: home_view.MOST_WAITING],
         listed(text, others, State.APPROVED, 100)[: home_view.MOST_DECIDED],
         listed(text, others, State.APPLYING, 200)[: home_view.MOST_MINE],
-        listed(text, others, State.DONE, 300)[: home_view.MOST_ENDED],
+        listed(text, others, State.EXPIRED, 300)[: home_view.MOST_ENDED],
         waiting > home_view.MOST_WAITING,
         text[:2000],
     )

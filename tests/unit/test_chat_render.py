@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -208,9 +209,14 @@ def test_what_an_outsider_reads_while_it_waits() -> None:
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.WAITING])
 def test_buttons_stand_only_where_a_decision_is_waited_for(state: State) -> None:
-    """No other state than waiting shows a button."""
-    blocks = Renderer(people(), SEAL).parent(view(state=state)).blocks
-    assert not [block for block in blocks if block["type"] == "actions"]
+    """No other state than waiting shows a button to decide; what came to nothing has one to ask again, once."""
+    render, again = Renderer(people(), SEAL), "CHG-0043"
+    shown, later = (
+        [block["block_id"] for block in render.parent(one).blocks if block["type"] == "actions"]
+        for one in (view(state=state), replace(view(state=state), again=again))
+    )
+    assert shown == (["again"] if state in {State.VOID, State.EXPIRED} else [])
+    assert later == []
 
 
 def test_every_end_has_words_of_its_own() -> None:

@@ -17,6 +17,7 @@ from passgate.connect.slack import Reply
 from passgate.engine.steps import Runbook
 from passgate.errors import InputError, PassgateError, RecordError, UnknownNameError, WorldError
 from passgate.faces.chat import dialogs, form
+from passgate.faces.chat.buttons import AT_AGAIN
 from passgate.faces.chat.inbox import Inbox
 from passgate.faces.chat.seats import needs
 from passgate.faces.chat.text import fit, fit_lines, safe
@@ -25,8 +26,11 @@ from passgate.model.change import Actor, Change, Door, State
 from passgate.model.frozen import Frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from passgate.connect.slack import SlackConnector
     from passgate.faces.chat.callers import Callers
+    from passgate.faces.chat.clicks import Seal
     from passgate.faces.chat.directory import Directory
     from passgate.store.store import Store
 
@@ -42,6 +46,11 @@ BESIDE = 500
 _BROKEN = (
     "Working on your request failed, and nothing was touched. Ask with `passgate request`, and tell "
     "whoever runs Passgate to look into its log."
+)
+
+
+_FOREIGN = (
+    "This button was not made by this Passgate for a change of today, so nothing was asked for. Ask with `/passgate`."
 )
 
 
@@ -61,9 +70,15 @@ class Desk(Protocol):
     async def request(self, runbook: str, ask: dict[str, Any], actor: Actor, *, key: str = "") -> Change:
         """File a change, or refuse it with a PassgateError."""
 
+    async def again(self, change_id: str, actor: Actor, *, key: str = "") -> Change:
+        """File anew what a change that came to nothing asked for, or refuse it with a PassgateError."""
+
 
 class Asked(Frozen):
-    """Hold one request as it came from Slack: only what is needed to work on it, no token and no ticket."""
+    """Hold one request as it came from Slack: only what is needed to work on it, no token and no ticket.
+
+    `again` is the change that is asked for again, by a button: there is no dialog then, and `view` is empty.
+    """
 
     runbook: str
     ask: dict[str, Any]
@@ -71,6 +86,7 @@ class Asked(Frozen):
     team: str
     channel: str
     view: str
+    again: str = ""
 
 
 class Asking:
@@ -84,11 +100,15 @@ class Asking:
         callers: Callers,
         *,
         people: Directory,
+        seal: Seal,
         channel: str,
+        at_home: Callable[[str, str], None],
         longest_pause: float = 30.0,
     ) -> None:
+        """Take `at_home`, which shows a person words in their App Home: there is no channel to tell them in."""
         self._slack, self._store, self._desk = connector, store, desk
         self._callers, self._people, self._channel = callers, people, channel
+        self._seal, self._at_home = seal, at_home
         self.inbox = Inbox(
             store,
             lambda key: key.startswith(KEY),
@@ -156,46 +176,73 @@ class Asking:
         await self.inbox.keep(f"{KEY}{asked.view}:{view.get('hash', '')}", asked.model_dump(mode="json"))
         return Reply(_showing(dialogs.planning(runbook)).payload, then=self.inbox.wake)
 
+    async def again(self, payload: dict[str, Any], action: dict[str, Any]) -> Reply:
+        """Keep a click on Ask again. Its stamp is Slack's own: a second click is a second request, and is refused."""
+        user, value = payload.get("user") or {}, str(action.get("value", ""))
+        place = payload.get("channel") or {}
+        asked = Asked(
+            runbook="",
+            ask={},
+            user=str(user.get("id", "")),
+            team=str(user.get("team_id") or (payload.get("team") or {}).get("id", "")),
+            channel=str(place.get("id") or ""),
+            view="",
+            again=value.partition(":")[0],
+        )
+        try:
+            change = await asyncio.to_thread(self._store.change, asked.again)
+        except UnknownNameError:
+            return Reply(then=lambda: self._note(asked, _FOREIGN))
+        if self._seal.gate_of(value, change) != AT_AGAIN:
+            return Reply(then=lambda: self._note(asked, _FOREIGN))
+        key = f"{KEY}{AT_AGAIN}:{change.id}:{asked.user}:{action.get('action_ts', '')}"
+        await self.inbox.keep(key, asked.model_dump(mode="json"))
+        return Reply(then=self.inbox.wake)
+
     async def _work(self, key: str, payload: dict[str, Any]) -> bool:
         """File one request that was kept; False when it has to be tried again later."""
         try:
             asked = Asked.model_validate(payload)
-            runbook = self.runbook(asked.runbook)
-        except (ValidationError, UnknownNameError) as error:
-            log.warning("What was kept as %s can't be filed, and is put aside: %s", key, type(error).__name__)
+        except ValidationError:
+            log.warning("What was kept as %s is no request, and is put aside", key)
             return await self._done(key, "not readable")
         try:
-            outcome = await self._file(key, runbook, asked)
+            outcome = await self._file(key, asked)
         except _LaterError as error:
             log.warning("A request waits: %s", error)
             return False
         except PassgateError as error:
             outcome = f"refused: {error.message}"
-            await self._tell(asked, self._again(runbook, asked, error), _words(error))
+            await self._tell(asked, self._refused(asked, error), _words(error))
         except Exception:
-            log.exception("A request of %s could not be worked on", asked.runbook)
+            log.exception("What was kept as %s could not be worked on", key)
             outcome = "failed"
             await self._tell(asked, dialogs.said(_BROKEN), _BROKEN)
         return await self._done(key, outcome)
 
-    async def _file(self, key: str, runbook: Runbook[Any], asked: Asked) -> str:
+    async def _file(self, key: str, asked: Asked) -> str:
         """Find out who asks, file the change, and tell them what came of it."""
         try:
             person = await self._callers.person(asked.user, asked.team, so="nothing was asked for")
         except WorldError as error:  # Slack itself does not answer: nobody could be told anything
             raise _LaterError(error.message) from error
         try:
-            change = await self._desk.request(
-                runbook.slug, asked.ask, Actor(person=person.id, door=Door.SLACK), key=key
-            )
+            actor = Actor(person=person.id, door=Door.SLACK)
+            if asked.again:
+                change = await self._desk.again(asked.again, actor, key=key)
+            else:
+                change = await self._desk.request(asked.runbook, asked.ask, actor, key=key)
         except RecordError as error:
             raise _LaterError(error.message) from error
         words = self._filed(change)
         await self._tell(asked, dialogs.said(words), words)
         return f"filed as {change.id}"
 
-    def _again(self, runbook: Runbook[Any], asked: Asked, error: PassgateError) -> dict[str, Any]:
+    def _refused(self, asked: Asked, error: PassgateError) -> dict[str, Any]:
         """Return the form as it was filled in, with what was refused beside what it is about."""
+        runbook = next((one for one in self._desk.runbooks() if one.slug == asked.runbook), None)
+        if runbook is None:
+            return dialogs.said(_words(error))
         about = [name for name, value in asked.ask.items() if error.subject and error.subject in {name, str(value)}]
         words = f"{error.message} {error.hint}".strip()
         nothing = "Nothing was filed, and nothing was touched."
@@ -225,7 +272,10 @@ class Asking:
         return fit("\n".join(lines), dialogs.WORDS)
 
     async def _tell(self, asked: Asked, view: dict[str, Any], words: str) -> None:
-        """Show what came of it in the dialog; where that was closed, in a private note."""
+        """Show what came of it in the dialog; where there is none, or it was closed, in a private note."""
+        if not asked.view:
+            await self._note(asked, fit(words, dialogs.WORDS))
+            return
         try:
             await self._slack.update_modal(asked.view, view)
         except WorldError as error:
@@ -233,6 +283,9 @@ class Asking:
             await self._note(asked, fit(words, dialogs.WORDS))
 
     async def _note(self, asked: Asked, words: str) -> None:
+        if not asked.view and not asked.channel:
+            self._at_home(asked.user, words)
+            return
         for channel in dict.fromkeys((asked.channel or self._channel, self._channel)):
             try:
                 await self._slack.ephemeral(channel, asked.user, words)

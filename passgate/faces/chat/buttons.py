@@ -20,6 +20,11 @@ RETRACT = "passgate_retract"
 VERDICTS = {APPROVE: Verdict.APPROVE, DENY: Verdict.DENY, RETRACT: Verdict.RETRACT}
 REASON_MODALS = {"passgate_deny_reason": Verdict.DENY, "passgate_approve_reason": Verdict.APPROVE}
 REASON_BLOCK, REASON_INPUT = "reason", "text"
+AGAIN = "passgate_again"
+AT_AGAIN = "@again"
+"""What the value of that button is sealed for; no gate can be called so."""
+CAME_TO_NOTHING = frozenset({State.VOID, State.EXPIRED})
+"""Ends after which nobody said no: Slack offers to ask again."""
 BUTTON, CONFIRM_TITLE, CONFIRM_TEXT, CONFIRM_BUTTON = 75, 100, 300, 30
 REASON = 500
 
@@ -43,6 +48,23 @@ def decide_block(
     if given and (waits or (gate == PLAN and change.state in {State.APPROVED, State.SCHEDULED})):
         elements.append(_retract(change, value, Verdict.APPROVE if Verdict.APPROVE in given else Verdict.DENY))
     return {"type": "actions", "block_id": block_id, "elements": elements} if elements else None
+
+
+def again_block(
+    change: Change, again: str, seal: Callable[[Change, str], str], block_id: str = "again"
+) -> Block | None:
+    """Return the button that asks again for what came to nothing; None once it was, by the change `again`."""
+    if change.state not in CAME_TO_NOTHING or again:
+        return None
+    asked = "The same is asked for in your name, and planned and decided anew. You can't approve it."
+    button = {
+        "type": "button",
+        "action_id": AGAIN,
+        "text": _plain("Ask again", BUTTON),
+        "value": seal(change, AT_AGAIN),
+        "confirm": _confirm(f"Ask for {change.id} again?", asked, "Ask again"),
+    }
+    return {"type": "actions", "block_id": block_id, "elements": [button]}
 
 
 def reason_modal(change: Change, gate: str, verdict: Verdict, value: str) -> dict[str, Any]:

@@ -197,7 +197,8 @@ class Commands:
         change = await asyncio.to_thread(self._store.change, f"CHG-{int(number[1]):04}")
         decisions = await asyncio.to_thread(self._store.decisions, change.id)
         journal = await asyncio.to_thread(self._store.journal, change.id)
-        message = self._render.parent(View(change, decisions, journal))
+        again = await asyncio.to_thread(self._store.in_place_of, change.id)
+        message = self._render.parent(View(change, decisions, journal, again=again))
         blocks = tuple(one for one in message.blocks if one["type"] != "actions")
         link = await self._links.of(change.id)
         go = {"type": "section", "text": {"type": "mrkdwn", "text": f"<{link}|Its message in the channel>"}}

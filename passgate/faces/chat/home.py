@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from passgate.connect.slack import Reply, backoff
@@ -153,6 +154,8 @@ class Homes:
         except UnknownNameError:
             return set()  # an event of the ledger itself, of no change
         people = {change.requester.person, *(one.person for one in self._store.decisions(change_id))}
+        if change.replaces:
+            people.add(self._store.change(change.replaces).requester.person)
         if change.terms:
             for asked in (change.terms, *change.terms.gates.values()):
                 people |= {*asked.voters, *(one for late in asked.escalations for one in late.voters)}
@@ -180,7 +183,7 @@ class Homes:
             return home_view.stranger(user)
         shown = await asyncio.to_thread(self._facts, person.id)
         linked = {
-            name: tuple([Listed(one.change, one.decisions, await self._links.of(one.change.id)) for one in listed])
+            name: tuple([replace(one, link=await self._links.of(one.change.id)) for one in listed])
             for name, listed in shown.items()
         }
         waiting, more = linked["waiting"], len(linked["waiting"]) > home_view.MOST_WAITING
@@ -210,7 +213,10 @@ class Homes:
             "waiting": [self._listed(one) for one in waiting],
             "decided": decided[: home_view.MOST_DECIDED],
             "mine": [Listed(one) for one in store.of_requester(person, home_view.MOST_MINE, ended=False)],
-            "ended": [Listed(one) for one in store.of_requester(person, home_view.MOST_ENDED, ended=True)],
+            "ended": [
+                Listed(one, again=store.in_place_of(one.id))
+                for one in store.of_requester(person, home_view.MOST_ENDED, ended=True)
+            ],
         }
 
     def _listed(self, change: Change) -> Listed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from passgate.faces.chat.buttons import decide_block
+from passgate.faces.chat.buttons import again_block, decide_block
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.text import fit, plain, safe
 from passgate.faces.chat.words import SYMBOLS, WORDS, moment, title
@@ -17,18 +17,19 @@ Block = dict[str, Any]
 
 REQUEST = "passgate_home_request"
 MOST_WAITING, MOST_DECIDED, MOST_MINE, MOST_ENDED = 20, 5, 10, 10
-"""So many are shown of each kind: two blocks for one that can be decided on, one for each other; 100 is the limit."""
+"""So many are shown of each kind: two blocks for one with buttons, one for each other; 100 is the limit."""
 WORDS_OF_ONE = 1500
 IMPACT = 400
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Hold one change with the decisions on it, and the address of its message."""
+    """Hold one change with the decisions on it, the address of its message, and by which it was asked for again."""
 
     change: Change
     decisions: tuple[Decision, ...] = ()
     link: str = ""
+    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,10 @@ def home(people: Directory, seal: Callable[[Change, str], str], shown: Shown) ->
         blocks.append(_header("You decided, and it has not begun"))
         for one in shown.decided:
             blocks += _with_buttons(people, seal, one)
-    blocks += _plain_list("You asked for", shown.mine, f"Nothing of yours is open. `{'/passgate'}` asks for a change.")
-    blocks += _plain_list("Ended lately", shown.ended, "")
+    blocks += _plain_list(
+        seal, "You asked for", shown.mine, f"Nothing of yours is open. `{'/passgate'}` asks for a change."
+    )
+    blocks += _plain_list(seal, "Ended lately", shown.ended, "")
     return {"type": "home", "blocks": blocks}
 
 
@@ -90,7 +93,9 @@ def _with_buttons(people: Directory, seal: Callable[[Change, str], str], one: Li
         yield block
 
 
-def _plain_list(head: str, listed: tuple[Listed, ...], nothing: str) -> Iterator[Block]:
+def _plain_list(
+    seal: Callable[[Change, str], str], head: str, listed: tuple[Listed, ...], nothing: str
+) -> Iterator[Block]:
     if listed or nothing:
         yield _header(head)
     if not listed and nothing:
@@ -98,9 +103,12 @@ def _plain_list(head: str, listed: tuple[Listed, ...], nothing: str) -> Iterator
     for one in listed:
         change = one.change
         outcome = f"\n{safe(change.outcome, 300)}" if change.outcome and change.state.is_end else ""
+        outcome += f"\nIt was asked for again as {one.again}." if one.again else ""
         when = f", {moment(change.ended_at)}" if change.ended_at else ""
         state = f"{SYMBOLS[change.state]} {WORDS[change.state]}{when}"
         yield _section(fit(f"{_named(one)}\n{state}{outcome}", WORDS_OF_ONE))
+        if block := again_block(change, one.again, seal, f"again:{change.id}"):
+            yield block
 
 
 def _named(one: Listed) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from passgate.connect.slack import Envelope, Reply
 from passgate.faces.chat import reviewing
-from passgate.faces.chat.buttons import REASON_MODALS, VERDICTS
+from passgate.faces.chat.buttons import AGAIN, REASON_MODALS, VERDICTS
 from passgate.faces.chat.commands import COMMAND, SHORTCUT
 from passgate.faces.chat.dialogs import ASK_MODAL, PICK_MODAL
 from passgate.faces.chat.home_view import REQUEST
@@ -52,6 +52,8 @@ class Reception:
                 return await self._clicks.pressed(payload, action)
             if action.get("action_id") in reviewing.VERDICTS:
                 return await self._reviewing.pressed(payload, action)
+            if action.get("action_id") == AGAIN:
+                return await self._asking.again(payload, action)
             if action.get("action_id") == REQUEST:
                 return await self._commands.shortcut(payload)
         return Reply()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate.faces.chat import hurry
-from passgate.faces.chat.buttons import decide_block
+from passgate.faces.chat.buttons import again_block, decide_block
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.plan_file import name_of
@@ -96,6 +96,7 @@ class Renderer:
             {"type": "context", "elements": [_mrkdwn(_small_print(change))]},
             *self._buttons(view, PLAN),
             *([block] if (block := review_block(view, self.seal)) else []),
+            *([block] if (block := again_block(change, view.again, self.seal)) else []),
         )
         decide = _how(change, PLAN) if change.state is State.WAITING else ""
         summary = f"{SYMBOLS[change.state]} {safe(title(change), 150)} · {WORDS[change.state]}."

@@ -191,6 +191,8 @@ class Sender:
         known = await asyncio.to_thread(self._store.chat_message, event.change, self._channel)
         thread = known.ts if known else await self._new_parent(view)
         self._stale[event.change] = None
+        if event.type is EventType.REQUESTED and view.change.replaces:
+            self._stale[view.change.replaces] = None  # its message says by which change it was asked for again
         await self._refresh(event.change, view)
         mark = Mark(event.change, event.seq)
         if is_loud(event, view):  # a message of its own, in the channel itself
@@ -224,6 +226,7 @@ class Sender:
             at=datetime.now(UTC),
             review=store.reviews.one(change_id) if change.terms and change.terms.break_glass else None,
             plan_file=file.digest if file else "",
+            again=store.in_place_of(change_id) if change.state.is_end else "",
         )
 
     async def _new_parent(self, view: View, *, lost: bool = False) -> str:

@@ -74,7 +74,8 @@ class Chat:
             seal=seal, channel=channel, at_home=self._homes.note, longest_pause=longest_pause,
         )  # fmt: skip
         self._asking = Asking(
-            connector, store, desk, callers, people=directory, channel=channel, longest_pause=longest_pause
+            connector, store, desk, callers, people=directory, seal=seal, channel=channel, at_home=self._homes.note,
+            longest_pause=longest_pause,
         )  # fmt: skip
         commands = Commands(connector, store, self._asking, callers, renderer=renderer, waits=waiting, links=links)
         self._reviewing = Reviewing(

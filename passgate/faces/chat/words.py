@@ -76,7 +76,7 @@ class View:
     """Hold what is known of a change at one moment, `at`. `moved` is the event that brought its present state.
 
     `plan_file` is the SHA-256 of the file with the whole plan, once it is in the thread. `review` is that of a broken
-    glass.
+    glass. `again` is the change by which it was asked for again.
     """
 
     change: Change
@@ -86,6 +86,7 @@ class View:
     at: datetime | None = None
     review: Review | None = None
     plan_file: str = ""
+    again: str = ""
 
 
 def title(change: Change) -> str:
@@ -184,6 +185,8 @@ def what_next(view: View) -> str:
     """Say what a person does next, where something is to be done."""
     change = view.change
     ask_again = f"If it is still wanted, ask again: `passgate again {change.id}`."
+    if view.again:
+        ask_again = f"It was asked for again as {view.again}."
     begun = any(entry.state in _TOUCHED for entry in view.journal)
     return {
         State.STOPPED: f"*What to do*: look at the steps above and at `passgate show {change.id}`, put right what is "
