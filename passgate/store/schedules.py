@@ -149,6 +149,19 @@ class ScheduleBook:
                 one for digest in digests for one in _standing(iter(every), digest, at, schedule.standing_since)
             )
 
+    def standing_of(self, person: str, at: datetime) -> tuple[tuple[str, Decision], ...]:
+        """Return the approvals of a person that stand at that moment, with the schedule of each."""
+        query = (
+            select(changes_table.c.schedule)
+            .join(decisions_table, changes_table.c.id == decisions_table.c.change)
+            .join(schedules, schedules.c.name == changes_table.c.schedule)
+            .where(decisions_table.c.person == person, decisions_table.c.standing_until > at)
+            .distinct()
+        )
+        with self._reading() as connection:
+            names = sorted(connection.scalars(query))
+        return tuple((name, one) for name in names for one in self.all_standing(name, at) if one.person == person)
+
     def approved_for_longer(self, name: str, at: datetime) -> Change | None:
         """Return the newest change of that schedule with an approval that stands at that moment, whatever its plan."""
         found = max(

@@ -90,6 +90,7 @@ class PlainDesk:
         digest: str | None = None,
         *,
         gate: str = PLAN,
+        standing_until: datetime | None = None,
     ) -> Change:
         """Record the decision and move the change on."""
         self.asked += 1
@@ -100,7 +101,7 @@ class PlainDesk:
             raise NotAuthorizedError(f"{actor.person} may not decide on {change_id}.", hint="Ask operations.")
         decision = Decision(
             change=change_id, digest=digest or "", person=actor.person, door=actor.door.value, verdict=verdict,
-            reason=reason, at=now(), gate=gate,
+            reason=reason, at=now(), gate=gate, standing_until=standing_until,
         )  # fmt: skip
         self.store.decide(decision, actor)
         to = State.APPROVED if verdict is Verdict.APPROVE else State.DENIED

@@ -108,6 +108,7 @@ def test_a_home_keeps_the_limits(text: str, waiting: int, others: int) -> None:
         listed(text, others, State.EXPIRED, 300)[: home_view.MOST_ENDED],
         waiting > home_view.MOST_WAITING,
         text[:2000],
+        tuple((text[:64], decided(Verdict.APPROVE, "bob", text[:500])) for _ in range(others)),
     )
     drawn: dict[str, Any] = home_view.home(people(), SEAL, shown)
     assert faults_of_view(drawn) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import date, timedelta
 from typing import Any
 
 from passgate.faces.chat.elsewhere import elsewhere
@@ -16,10 +17,14 @@ Block = dict[str, Any]
 
 APPROVE = "passgate_approve"
 DENY = "passgate_deny"
+STAND = "passgate_stand"
+"""Approves for later runs of a schedule too."""
 RETRACT = "passgate_retract"
-VERDICTS = {APPROVE: Verdict.APPROVE, DENY: Verdict.DENY, RETRACT: Verdict.RETRACT}
-REASON_MODALS = {"passgate_deny_reason": Verdict.DENY, "passgate_approve_reason": Verdict.APPROVE}
+VERDICTS = {APPROVE: Verdict.APPROVE, STAND: Verdict.APPROVE, DENY: Verdict.DENY, RETRACT: Verdict.RETRACT}
+DENY_MODAL, APPROVE_MODAL, STAND_MODAL = "passgate_deny_reason", "passgate_approve_reason", "passgate_stand_reason"
+REASON_MODALS = {DENY_MODAL: Verdict.DENY, APPROVE_MODAL: Verdict.APPROVE, STAND_MODAL: Verdict.APPROVE}
 REASON_BLOCK, REASON_INPUT = "reason", "text"
+UNTIL_BLOCK, UNTIL_INPUT = "until", "day"
 AGAIN = "passgate_again"
 AT_AGAIN = "@again"
 """What the value of that button is sealed for; no gate can be called so."""
@@ -44,7 +49,8 @@ def decide_block(
     votes = standing(decisions, gate=gate, digest=change.digest or "").values()
     given = {one.verdict for one in votes}
     value = seal(change, gate)
-    elements = [_approve(change, gate, value), _deny(value)] if waits else []
+    longer = [_stand(value)] if gate == PLAN and stands_for(change) else []
+    elements = [_approve(change, gate, value), *longer, _deny(value)] if waits else []
     if given and (waits or (gate == PLAN and change.state in {State.APPROVED, State.SCHEDULED})):
         elements.append(_retract(change, value, Verdict.APPROVE if Verdict.APPROVE in given else Verdict.DENY))
     return {"type": "actions", "block_id": block_id, "elements": elements} if elements else None
@@ -67,12 +73,27 @@ def again_block(
     return {"type": "actions", "block_id": block_id, "elements": [button]}
 
 
-def reason_modal(change: Change, gate: str, verdict: Verdict, value: str) -> dict[str, Any]:
-    """Return the dialog that asks for the reason of a decision; `value` comes back with it."""
-    callback = next(name for name, meant in REASON_MODALS.items() if meant is verdict)
+def stands_for(change: Change) -> timedelta | None:
+    """Return for how long an approval of that change's plan may stand for later runs of its schedule, if it may."""
+    return change.terms.standing if change.schedule and change.terms else None
+
+
+def reason_modal(change: Change, gate: str, verdict: Verdict, value: str, until: date | None = None) -> dict[str, Any]:
+    """Return the dialog that asks for the reason of a decision; `value` comes back with it.
+
+    With `until`, the last day that there may be, it asks too until when an approval stands for later runs.
+    """
     deny = verdict is Verdict.DENY
+    callback = DENY_MODAL if deny else STAND_MODAL if until else APPROVE_MODAL
     asked = "The reason goes to who asked and into the record."
-    more = "" if deny else f"\n{safe(_effect(change, gate), 1500)}\nPolicy wants a reason for an approval too. "
+    wants = "Policy wants a reason for an approval too. "
+    if until:
+        wants = (
+            f"It counts for each later run of the schedule *{safe(change.schedule, 64)}* with this very plan, as long "
+            f"as you say; any other plan is asked for anew. `passgate schedule revoke {safe(change.schedule, 64)}` "
+            "ends it. "
+        )
+    more = "" if deny else f"\n{safe(_effect(change, gate), 1500)}\n{wants}"
     return {
         "type": "modal",
         "callback_id": callback,
@@ -85,6 +106,7 @@ def reason_modal(change: Change, gate: str, verdict: Verdict, value: str) -> dic
                 "type": "section",
                 "text": {"type": "mrkdwn", "text": f"*{safe(title(change), 200)}*{more or chr(10)}{asked}"},
             },
+            *([_until(until)] if until else []),
             {
                 "type": "input",
                 "block_id": REASON_BLOCK,
@@ -121,6 +143,22 @@ def _effect(change: Change, gate: str) -> str:
     codes = ", ".join(check.code for check in plan.warnings) if plan and not at else ""
     overrides = f" You override warnings: {codes}." if codes else ""
     return f"Passgate carries {'the rest of ' if at else ''}the plan out as it is shown.{overrides} {impact}"
+
+
+def _until(last: date) -> Block:
+    """Return the input for the last day of an approval that stands."""
+    return {
+        "type": "input",
+        "block_id": UNTIL_BLOCK,
+        "label": _plain("Until when?", 100),
+        "hint": _plain(f"Until the end of that day in UTC; {last} at the latest.", 100),
+        "element": {"type": "datepicker", "action_id": UNTIL_INPUT, "initial_date": last.isoformat()},
+    }
+
+
+def _stand(value: str) -> Block:
+    text = _plain("Approve for later runs too", BUTTON)
+    return {"type": "button", "action_id": STAND, "text": text, "value": value}
 
 
 def _deny(value: str) -> Block:

@@ -11,15 +11,26 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
 from passgate.connect.slack import Reply
+from passgate.engine.standing import may_stand
 from passgate.errors import InputError, PassgateError, RecordError, UnknownNameError, WorldError
 from passgate.faces.chat.asking import KEY as ASK_KEY
-from passgate.faces.chat.buttons import REASON_BLOCK, REASON_INPUT, VERDICTS, reason_modal
+from passgate.faces.chat.buttons import (
+    REASON_BLOCK,
+    REASON_INPUT,
+    STAND,
+    STAND_MODAL,
+    UNTIL_BLOCK,
+    UNTIL_INPUT,
+    VERDICTS,
+    reason_modal,
+    stands_for,
+)
 from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.inbox import Inbox
 from passgate.faces.chat.reviewing import KEY as REVIEW_KEY
@@ -37,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SEAL_PART = 32
+SECOND = timedelta(seconds=1)
 
 
 class Desk(Protocol):
@@ -51,6 +63,7 @@ class Desk(Protocol):
         digest: str | None = None,
         *,
         gate: str = PLAN,
+        standing_until: datetime | None = None,
     ) -> Change:
         """Record a decision, or refuse it with a PassgateError."""
 
@@ -63,7 +76,8 @@ class Desk(Protocol):
 class Click(Frozen):
     """Hold one verdict as it came from Slack: only what is needed to work on it, no token and no ticket.
 
-    `stamp` is Slack's own of this click or dialog. `channel` is empty for one in the App Home.
+    `stamp` is Slack's own of this click or dialog. `channel` is empty for one in the App Home. `standing_until` is for
+    how long an approval stands for later runs of a schedule.
     """
 
     change: str
@@ -76,6 +90,7 @@ class Click(Frozen):
     thread: str | None = None
     reason: str = ""
     stamp: str = ""
+    standing_until: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -138,13 +153,16 @@ class Clicks:
 
     async def pressed(self, payload: dict[str, Any], action: dict[str, Any]) -> Reply:
         """Keep a click durably, or ask for the reason first where one is needed."""
-        value, verdict = str(action.get("value", "")), VERDICTS[str(action.get("action_id"))]
+        value, name = str(action.get("value", "")), str(action.get("action_id"))
+        verdict = VERDICTS[name]
         sealed = await self._sealed(value)
         if sealed is None:
             return Reply(then=self._note_to(payload, _FOREIGN))
         change, gate = sealed
         if other := elsewhere(change, gate):
             return Reply(then=self._note_to(payload, f"{other} Your click was not counted."))
+        if name == STAND:
+            return self._ask_how_long(payload, value, sealed)
         asks_why = change.terms is not None and change.terms.asked_at(gate).reason_required
         if verdict is Verdict.DENY or (verdict is Verdict.APPROVE and asks_why):
             return self._ask_why(payload, value, sealed, verdict)
@@ -160,7 +178,24 @@ class Clicks:
         gate = self._seal.gate_of(value, change)
         return (change, gate) if gate is not None else None
 
-    def _ask_why(self, payload: dict[str, Any], value: str, sealed: tuple[Change, str], verdict: Verdict) -> Reply:
+    def _ask_how_long(self, payload: dict[str, Any], value: str, sealed: tuple[Change, str]) -> Reply:
+        """Open the dialog for an approval that stands; where policy lets none stand, say so."""
+        now, (change, gate) = datetime.now(UTC), sealed
+        try:
+            may_stand(change, now + SECOND, now, gate=gate, verdict=Verdict.APPROVE)
+        except PassgateError as error:
+            return Reply(then=self._note_to(payload, _words(error)))
+        last = (now + (stands_for(change) or SECOND) + SECOND).date() - timedelta(days=1)
+        return self._ask_why(payload, value, sealed, Verdict.APPROVE, last)
+
+    def _ask_why(
+        self,
+        payload: dict[str, Any],
+        value: str,
+        sealed: tuple[Change, str],
+        verdict: Verdict,
+        until: date | None = None,
+    ) -> Reply:
         """Open the dialog right after the ack: its trigger lives for three seconds, so it can't wait in the inbox."""
         change, gate = sealed
         at = "" if gate == PLAN else f" --gate {gate}"
@@ -169,7 +204,8 @@ class Clicks:
         async def open_it() -> None:
             where = f"{value}\n{click.channel}\n{click.thread or ''}"
             try:
-                await self._slack.open_modal(str(payload.get("trigger_id")), reason_modal(change, gate, verdict, where))
+                modal = reason_modal(change, gate, verdict, where, until)
+                await self._slack.open_modal(str(payload.get("trigger_id")), modal)
             except WorldError as error:
                 log.warning("The dialog for the reason on %s did not open: %s", change.id, error.message)
                 words = f"The dialog for the reason did not open. Click {verdict.value.capitalize()} again, or use: "
@@ -188,7 +224,20 @@ class Clicks:
         reason = str((values.get(REASON_INPUT) or {}).get("value") or "").strip()
         if not reason:
             return _complain("Say why: the reason goes to who asked and into the record.")
-        here = {"reason": reason, "channel": channel, "thread": thread or None, "stamp": str(view.get("id", ""))}
+        until = None
+        if view.get("callback_id") == STAND_MODAL:
+            try:
+                until = _end_of_day(view)
+                may_stand(sealed[0], until, datetime.now(UTC), gate=sealed[1], verdict=verdict)
+            except PassgateError as error:
+                return _complain(f"{error.message} {error.hint}", UNTIL_BLOCK)
+        here: dict[str, Any] = {
+            "reason": reason,
+            "channel": channel,
+            "thread": thread or None,
+            "stamp": str(view.get("id", "")),
+        }
+        here |= {"standing_until": until}
         return await self._keep(_click(payload, sealed, verdict).model_copy(update=here))
 
     async def _keep(self, click: Click) -> Reply:
@@ -241,13 +290,16 @@ class Clicks:
             return "taken back"
         decisions = await asyncio.to_thread(self._store.decisions, change.id)
         stands = standing(decisions, gate=click.gate, digest=click.digest).get(person)
-        if stands is not None and stands.verdict is click.verdict:
+        if stands is not None and (stands.verdict, stands.standing_until) == (click.verdict, click.standing_until):
             at = "" if click.gate == PLAN else f" at the gate {safe(click.gate, 64)}"
             await self._say(
                 click, f"Your decision on {change.id}{at} ({click.verdict}) was counted before. Nothing changed."
             )
             return "counted before"
-        await self._desk.decide(change.id, actor, click.verdict, click.reason, change.digest, gate=click.gate)
+        await self._desk.decide(
+            change.id, actor, click.verdict, click.reason, change.digest,
+            gate=click.gate, standing_until=click.standing_until,
+        )  # fmt: skip
         return "handed to the desk"
 
     def _note_to(self, payload: dict[str, Any], words: str) -> Callable[[], Awaitable[None]]:
@@ -280,8 +332,18 @@ def _words(error: PassgateError) -> str:
     return f"{safe(error.message, 600)} {safe(error.hint, 400)}".strip()
 
 
-def _complain(words: str) -> Reply:
-    return Reply({"response_action": "errors", "errors": {REASON_BLOCK: words}})
+def _complain(words: str, block: str = REASON_BLOCK) -> Reply:
+    return Reply({"response_action": "errors", "errors": {block: words}})
+
+
+def _end_of_day(view: dict[str, Any]) -> datetime:
+    """Return the end of the day that was chosen, in UTC. Raises InputError for what is no day."""
+    values = ((view.get("state") or {}).get("values") or {}).get(UNTIL_BLOCK) or {}
+    day = str((values.get(UNTIL_INPUT) or {}).get("selected_date") or "")
+    try:
+        return datetime.combine(date.fromisoformat(day), time(23, 59, 59), UTC)
+    except ValueError:
+        raise InputError("No day was chosen.", hint="Choose the last day on which the approval counts.") from None
 
 
 def _click(payload: dict[str, Any], sealed: tuple[Change, str] | None, verdict: Verdict) -> Click:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from passgate.connect.slack import Reply, backoff
@@ -18,7 +19,7 @@ from passgate.errors import NotAuthorizedError, PassgateError, UnknownNameError
 from passgate.faces.chat import home_view
 from passgate.faces.chat.home_view import Listed, Shown
 from passgate.faces.chat.sender import Bucket
-from passgate.model.change import Change, State
+from passgate.model.change import Change, EventType, State
 from passgate.model.decision import PLAN
 from passgate.policy.votes import standing
 
@@ -142,6 +143,8 @@ class Homes:
             for change_id in {event.change for event in events}:
                 concerned = await asyncio.to_thread(self._concerned, change_id)
                 self._stale |= dict.fromkeys(user for user in opened if user in concerned)
+            if any(event.type is EventType.SCHEDULE for event in events):  # approvals that stood may be revoked
+                self._stale |= dict.fromkeys(opened)
             if events:
                 await asyncio.to_thread(self._store.advance, CURSOR, events[-1].seq)
             if len(events) < BATCH:
@@ -197,6 +200,7 @@ class Homes:
                 linked["ended"],
                 more,
                 self._notes.get(user, ""),
+                await asyncio.to_thread(self._store.schedules.standing_of, person.id, datetime.now(UTC)),
             ),
         )
 

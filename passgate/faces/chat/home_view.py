@@ -8,7 +8,7 @@ from typing import Any
 
 from passgate.faces.chat.buttons import again_block, decide_block
 from passgate.faces.chat.directory import Directory
-from passgate.faces.chat.text import fit, plain, safe
+from passgate.faces.chat.text import fit, fit_lines, plain, safe
 from passgate.faces.chat.words import SYMBOLS, WORDS, moment, title
 from passgate.model.change import Change
 from passgate.model.decision import PLAN, Decision
@@ -20,6 +20,7 @@ MOST_WAITING, MOST_DECIDED, MOST_MINE, MOST_ENDED = 20, 5, 10, 10
 """So many are shown of each kind: two blocks for one with buttons, one for each other; 100 is the limit."""
 WORDS_OF_ONE = 1500
 IMPACT = 400
+STANDING = 2900
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class Shown:
-    """Hold what is known for one person; `more` says that more waits than is listed, `note` what they are told."""
+    """Hold what is known for one person; `more` says that more waits than is listed, `note` what they are told.
+
+    `standing` are their approvals that stand for later runs, each with its schedule.
+    """
 
     waiting: tuple[Listed, ...] = ()
     decided: tuple[Listed, ...] = ()
@@ -42,6 +46,7 @@ class Shown:
     ended: tuple[Listed, ...] = ()
     more: bool = False
     note: str = ""
+    standing: tuple[tuple[str, Decision], ...] = ()
 
 
 def home(people: Directory, seal: Callable[[Change, str], str], shown: Shown) -> dict[str, Any]:
@@ -58,6 +63,14 @@ def home(people: Directory, seal: Callable[[Change, str], str], shown: Shown) ->
         blocks.append(_header("You decided, and it has not begun"))
         for one in shown.decided:
             blocks += _with_buttons(people, seal, one)
+    if shown.standing:
+        lines = [
+            f"🔁 *{safe(name, 64)}*, plan {safe(one.digest[:19], 19)}, given on {one.change}"
+            f"{f', until {moment(one.standing_until)}' if one.standing_until else ''}. "
+            f"To end it: `passgate schedule revoke {safe(name, 64)}`"
+            for name, one in shown.standing
+        ]
+        blocks += [_header("Your approvals that stand"), _section(fit_lines(lines, STANDING, more="… and {left} more"))]
     blocks += _plain_list(
         seal, "You asked for", shown.mine, f"Nothing of yours is open. `{'/passgate'}` asks for a change."
     )

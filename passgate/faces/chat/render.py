@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate.faces.chat import hurry
-from passgate.faces.chat.buttons import again_block, decide_block
+from passgate.faces.chat.buttons import again_block, decide_block, stands_for
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.plan_file import name_of
@@ -40,6 +40,7 @@ from passgate.faces.chat.words import (
 from passgate.model.change import Change, Event, EventType, Gate, GateState, JournalEntry, State, StepState
 from passgate.model.decision import PLAN, GlassBroken
 from passgate.model.plan import Plan, PlannedStep
+from passgate.policy.explain import span_words
 
 Block = dict[str, Any]
 
@@ -177,6 +178,11 @@ class Renderer:
         lines = [vote(self.people, decision) for decision in view.decisions]
         if change.state in {State.PLANNED, State.WAITING} and change.terms and change.terms.requirements:
             lines.insert(0, needs(self.people, change, view.decisions, at=view.at))
+        if change.state is State.WAITING and (longest := stands_for(change)):
+            lines.append(
+                f"🔁 Of the schedule *{safe(change.schedule, 64)}*: an approval may stand for its later runs with this "
+                f"very plan, for {span_words(longest)} at the longest."
+            )
         if change.terms and change.terms.break_glass:
             lines.append(self._broken(change.terms.break_glass))
         if change.terms and change.terms.pre_authorised:
