@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -28,9 +29,11 @@ PLACES = {
 """Where alone a package is imported, be it at the top of a file or inside a function."""
 
 
-def files() -> list[Path]:
-    """Return all source files."""
-    return [file for room in CODE for file in sorted((ROOT / room).rglob("*.py"))]
+@cache
+def files() -> dict[Path, frozenset[str]]:
+    """Return all source files, each with the top-level names of what it imports."""
+    found = [file for room in CODE for file in sorted((ROOT / room).rglob("*.py"))]
+    return {file: frozenset(imported(ast.parse(file.read_text(encoding="utf-8")))) for file in found}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -50,9 +53,8 @@ def test_a_package_is_imported_in_its_own_rooms_only(package: str) -> None:
     """R43: A library that is known to one room, such as Slack's, can be replaced there; content is handed in."""
     strangers = [
         str(file.relative_to(ROOT))
-        for file in files()
-        if package in set(imported(ast.parse(file.read_text(encoding="utf-8"))))
-        and not file.relative_to(ROOT).as_posix().startswith(PLACES[package])
+        for file, names in files().items()
+        if package in names and not file.relative_to(ROOT).as_posix().startswith(PLACES[package])
     ]
     assert strangers == []
 
@@ -68,9 +70,10 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     """An installation has what it needs without luck, and nothing that is there for no reason."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {_normal(re.split(r"[<>=!~\[; ]", one)[0]) for one in project["dependencies"]}
-    names = {name for file in files() for name in imported(ast.parse(file.read_text(encoding="utf-8")))}
+    names = set().union(*files().values())
+    installed = packages_distributions()
     providers = {
-        name: {_normal(one) for one in packages_distributions().get(name, [name])}
+        name: {_normal(one) for one in installed.get(name, [name])}
         for name in names - sys.stdlib_module_names - set(CODE)
     }
     assert {name for name, theirs in providers.items() if not theirs & declared} == {"pydantic_core"}  # pydantic's half
