@@ -88,7 +88,16 @@ def start(home: Path, content: Path, config: Path, replica: str = "") -> dict[st
         _spawn(
             home,
             PREFECT,
-            [_beside("prefect"), "server", "start", "--host", settings.host, "--port", str(port)],
+            [
+                sys.executable,
+                "-m",
+                "passgate.engine.prefect_server",
+                "start",
+                "--host",
+                settings.host,
+                "--port",
+                str(port),
+            ],
             prefect_environment(home),
         )
     if service not in found or not found[service].running:
@@ -219,11 +228,6 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's word for well
     except (OSError, urllib.error.URLError):
         return False
-
-
-def _beside(name: str) -> str:
-    """Return the program that was installed beside this interpreter."""
-    return str(Path(sys.executable).parent / name)
 
 
 def _former_or_free_port(host: str, former: str, patience: float) -> int:
