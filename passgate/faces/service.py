@@ -36,6 +36,7 @@ from passgate.faces.web.app import make_app
 from passgate.model.change import State
 from passgate.settings import place
 from passgate.settings.load import resolve
+from passgate.settings.loaded import Loaded
 from passgate.store.news import Foreign
 
 log = logging.getLogger("passgate")
@@ -182,6 +183,7 @@ async def answering(runtime: Runtime, desk: Desk, role: Role) -> AsyncIterator[s
     service = runtime.config.service
     app = make_app(desk, runtime.config.people)
     app.state.status = role.status
+    app.state.loaded = Loaded.now(place.config_dir(), runtime.home, runtime.config)
     chat = role.chat
     metrics = Metrics(runtime.store, chat.status if chat else None)
     app.router.routes.extend((metrics.route, *(chat.routes if chat else ())))

@@ -21,12 +21,13 @@ def test_a_healthy_house_is_well(house: House) -> None:
 
 
 def test_a_vcenter_that_does_not_answer_is_named(house: House) -> None:
-    """Whatever needs vCenter can't be checked; each line names the same cause, and the rest is well."""
+    """Whatever needs vCenter can't be checked; the cause is told once, and the rest is well."""
     house.lab.control.fault("*", "Disconnect", times=600)
     told = house.passgate("doctor")
     assert told.returncode == WORLD, told.stdout
     assert _failed(told.stdout).keys() == {"vCenter", "privileges", "clock", "shells"}
     assert "What to do" in _failed(told.stdout)["vCenter"]
+    assert _failed(told.stdout)["privileges"].endswith("for the same reason as vCenter")
 
 
 @pytest.mark.parametrize("which", ["bot", "app"])
@@ -41,7 +42,8 @@ def test_slack_that_refuses_a_token_is_named(house: House, which: str) -> None:
         token.write_text(right, encoding="utf-8")
     assert told.returncode == WORLD, told.stdout
     failed = _failed(told.stdout)
-    assert failed.keys() == {"Slack"}
+    assert failed.keys() == {"Slack", "service"}
+    assert f"lab/slack.{which}_token (chat.slack.{which}_token)" in failed["service"], "it was started with another one"
     assert f"{which} token" in failed["Slack"]
     assert "config/chat.yaml" in failed["Slack"]
     assert "canary" not in told.stdout + told.stderr
@@ -68,7 +70,8 @@ def test_a_missing_privilege_is_named(house: House) -> None:
     finally:
         user.write_text(right, encoding="utf-8")
     failed = _failed(told.stdout)
-    assert failed.keys() == {"privileges"}, told.stdout
+    assert failed.keys() == {"privileges", "service"}, told.stdout
+    assert "lab/vcenter.user (site.vcenter.user)" in failed["service"], "it was started with another one"
     for name in ("VirtualMachine.Config.AddRemoveDevice", "VirtualMachine.Config.HostUSBDevice", "win-01"):
         assert name in failed["privileges"]
     assert told.returncode == WORLD

@@ -174,7 +174,7 @@ def test_who_can_approve_nothing_now_is_left_out_and_told_why() -> None:
     barred = {"change": told, "may_not_approve": {"bob": why, "erin": why}}
     lines = "\n".join([*change_lines(barred), *how_to_go_on(barred)])
     assert "1 approval from operations (carol)" in lines
-    assert f"can approve nothing now: bob, who {why}" in lines
+    assert f"Can approve nothing now: bob, who {why}" in lines
     assert "erin" not in lines, "who is not asked is not told of"
     assert f"passgate approve {change.id}    for carol;" in lines
     alone = {**barred, "may_not_approve": {"bob": why, "carol": why}}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from passgate.errors import ConfigError, PassgateError, UnreachableError, WorldError
+from passgate.errors import AuthenticationError, ConfigError, PassgateError, UnreachableError, WorldError
 from passgate.faces.cli.client import TOKEN_FILE, Service
 from passgate.faces.cli.terminal import Answer
 from passgate.settings.place import config_dir, content, home
@@ -70,8 +70,12 @@ def doctor() -> Iterator[Answer]:
     """Check config, home, vCenter, shells, clock, Slack, Prefect and the service, and say what to do."""
     bench = Bench()
     results: list[Result] = []
+    first: dict[str, str] = {}
     for name, look in CHECKS.items():
-        results.append(_looked(name, look, bench))
+        found = _looked(name, look, bench)
+        if not found.good and (said := first.setdefault(found.words, name)) != name:
+            found = replace(found, words=f"for the same reason as {said}", hint="")
+        results.append(found)
         yield Answer([results[-1].line])
     bad = [one for one in results if not one.good]
     last = f"{len(bad)} of {len(results)} checks failed." if bad else f"All {len(results)} checks passed."
@@ -148,30 +152,18 @@ def _dead_patterns(config: Config, runbooks: set[str]) -> Iterator[str]:
 
 def _secrets(bench: Bench) -> str:
     from passgate.settings.load import resolve
+    from passgate.settings.loaded import references
 
-    references = list(_references(bench.config))
+    named = list(references(bench.config))
     missing = []
-    for one in references:
+    for _, one in named:
         try:
             resolve(one, home())
         except ConfigError as error:
             missing.append(error)
     if missing:
         raise ConfigError(" ".join(error.message for error in missing), hint=missing[0].hint)
-    return f"all {len(references)} references in config can be read"
-
-
-def _references(settings: Any) -> Iterator[Any]:
-    from passgate.settings.values import FromEnv, FromFile, Settings
-
-    if isinstance(settings, FromEnv | FromFile):
-        yield settings
-    elif isinstance(settings, Settings):
-        for name in type(settings).model_fields:
-            yield from _references(getattr(settings, name))
-    elif isinstance(settings, tuple):
-        for one in settings:
-            yield from _references(one)
+    return f"all {len(named)} references in config can be read"
 
 
 def _vcenter(bench: Bench) -> str:
@@ -287,7 +279,18 @@ def _bound(bench: Bench) -> str:
 def _service(_: Bench) -> str:
     service = Service()
     told = service.health()
-    return f"{service.url} answers, version {told['version']}"
+    answers = f"{service.url} answers, version {told['version']}"
+    try:
+        settings = service.get("v1", "settings")
+    except AuthenticationError:
+        return f"{answers}; whether it runs with what config says now, it tells only who has a token"
+    if settings["outdated"]:
+        raise ConfigError(
+            f"{answers}, but since it was started these have changed in {settings['folder']} or in what it refers to: "
+            f"{', '.join(settings['outdated'])}. It goes on with what they were.",
+            hint="Start it anew: `passgate down`, `passgate up`. Changes under way stand still meanwhile, and go on.",
+        )
+    return f"{answers}; it runs with what config says now"
 
 
 def _prefect(_: Bench) -> str:

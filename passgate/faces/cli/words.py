@@ -218,7 +218,7 @@ def _people(one: Json) -> str:
 
 def _not_now(terms: Json) -> Iterator[str]:
     """Yield who is asked too, but can approve nothing now, and why."""
-    yield from (f"can approve nothing now: {who}, who {why}" for who, why in terms.get("not_now", {}).items())
+    yield from (f"Can approve nothing now: {who}, who {why}" for who, why in terms.get("not_now", {}).items())
 
 
 def _in_place(terms: Json) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -41,6 +42,7 @@ from passgate.model.census import Census
 from passgate.model.change import Actor, Door, State
 from passgate.model.decision import PLAN, Verdict
 from passgate.model.frozen import Frozen
+from passgate.settings.loaded import Loaded
 from passgate.settings.people import People
 
 STATUS: dict[type[PassgateError], int] = {
@@ -113,6 +115,7 @@ def make_app(desk: Desk, people: People) -> Starlette:
     routes = [
         Route("/health", guarded(api.health)),
         Route("/v1/status", guarded(api.status)),
+        Route("/v1/settings", guarded(api.settings)),
         Route("/v1/runbooks", guarded(api.runbooks)),
         Route("/v1/runbooks/{slug}", guarded(api.runbook)),
         Route("/v1/plans", guarded(api.plan), methods=["POST"]),
@@ -179,6 +182,13 @@ class Api:
         await self.actor(request)
         told: Callable[[], Any] = getattr(request.app.state, "status", dict)
         return JSONResponse(to_jsonable_python(told(), fallback=str))
+
+    async def settings(self, request: Request) -> Response:
+        """Name the parts of config, and the files that it refers to, that are others now than the service runs with."""
+        await self.actor(request)
+        loaded: Loaded | None = getattr(request.app.state, "loaded", None)
+        outdated = await asyncio.to_thread(loaded.outdated) if loaded else ()
+        return JSONResponse({"folder": str(loaded.folder) if loaded else None, "outdated": outdated})
 
     async def runbooks(self, request: Request) -> Response:
         """List the runbooks."""
