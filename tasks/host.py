@@ -129,6 +129,7 @@ class Ready(Look):
     The gate is here and not only at the reboot itself: while people decide, the VMs run on where they are.
     """
 
+    aside: ClassVar[bool] = True
     attempts: ClassVar[int] = 2
     gate: ClassVar[str] = REBOOT_GATE
 
@@ -236,6 +237,7 @@ class Serves(Look):
     `ha` False: the cluster has no HA, or nobody could tell its state before, so nothing is demanded of it now.
     """
 
+    aside: ClassVar[bool] = True
     takes: ClassVar[timedelta] = timedelta(minutes=5)
     attempts: ClassVar[int] = 2
     patience: ClassVar[timedelta] = timedelta(minutes=10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from passgate.engine.filing import file_change
 from passgate.engine.runtime import Runtime
 from passgate.errors import ConflictError
@@ -30,4 +32,7 @@ async def ask_again(runtime: Runtime, change_id: str, actor: Actor, *, key: str 
         )
     # Whoever stands behind a schedule stands behind what is asked for again in its place.
     behind = tuple(old.terms.excluded) if old.schedule and old.terms else ()
-    return await file_change(runtime, old.runbook, old.ask, actor, replaces=old.id, behind=behind, key=key)
+    # When it was to begin at the earliest is over, if that moment has passed.
+    over = old.ask.get("not_before") and datetime.fromisoformat(old.ask["not_before"]) <= runtime.clock()
+    ask = {name: value for name, value in old.ask.items() if name != "not_before" or not over}
+    return await file_change(runtime, old.runbook, ask, actor, replaces=old.id, behind=behind, key=key)

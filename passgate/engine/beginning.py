@@ -57,7 +57,9 @@ async def begin(runtime: Runtime, change: Change) -> Change | None:
         site, why, points = None, (words(error),), ()
     try:
         if site is None or why:
-            said = f"the world is not as it was when this was approved: {'; '.join(why)}"
+            # One difference goes on behind the colon, several stand each on a line of its own.
+            said = "the world is not as it was when this was approved:" + (" " if len(why) == 1 else "\n")
+            said += ";\n".join(why)
             ended = store.move(change.id, State.VOID, ENGINE, said, runtime.clock(), outcome=said)
             store.give_leases_back(change.id, runtime.clock())
             return ended

@@ -49,6 +49,12 @@ async def explain(runtime: Runtime, about: str, at: str | None, actor: Actor) ->
         takes = total(expected_of(runtime, change.plan)) if change.plan else None
         return _explanation(runtime, f"{change.id} ({change.runbook})", opening(runtime, change, now), takes)
     slug, at_sign, place = about.partition("@")
+    if slug not in runtime.catalogue.runbooks:
+        raise UnknownNameError(
+            f"{slug!r} is neither a change nor a runbook.",
+            hint=f"{ABOUT} Runbooks: {', '.join(runtime.catalogue.runbooks) or 'none'}.",
+            subject="for",
+        )
     runbook = runtime.catalogue.runbook(slug)
     facts = Facts(
         runbook=slug,

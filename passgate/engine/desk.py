@@ -16,7 +16,7 @@ from passgate.engine import reviewing
 from passgate.engine.again import ask_again
 from passgate.engine.calendar_desk import Explanation, explain, override
 from passgate.engine.ending import evidence_file
-from passgate.engine.filing import asked, file_change, previewed, wrong_fields
+from passgate.engine.filing import asked, file_change, previewed, refuse_past, wrong_fields
 from passgate.engine.gate import is_ready, settle
 from passgate.engine.runtime import Runtime
 from passgate.engine.scheduling import Scheduling
@@ -123,7 +123,9 @@ class Desk:
 
     async def plan(self, runbook: str, ask: dict[str, Any], actor: Actor) -> Preview:
         """Plan on paper; nothing is filed and nothing touched. Checks that are not met are in the plan."""
-        return Preview(*await previewed(self.runtime, *asked(self.runtime, runbook, ask), actor))
+        book, wanted = asked(self.runtime, runbook, ask)
+        refuse_past(self.runtime, wanted)
+        return Preview(*await previewed(self.runtime, book, wanted, actor))
 
     def wrong_fields(self, runbook: str, ask: dict[str, Any]) -> dict[str, str]:
         """Return what is wrong with each field of an ask, in words; nothing outside is asked."""
@@ -225,7 +227,7 @@ class Desk:
         if change.requester.person != actor.person:
             raise InputError(
                 f"{change_id} was asked for by {change.requester.person}; only they can withdraw it.",
-                hint="If it must not happen, deny it.",
+                hint=f'If it must not happen, deny it: `passgate deny {change_id} --reason "..."`.',
                 subject=change_id,
             )
         if change.state.is_end or (change.state is State.APPLYING and change.open_gate is None):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from passgate.engine import tables
 from passgate.engine.authority import ENGINE
 from passgate.engine.runtime import Runtime
+from passgate.engine.steps import Look
 from passgate.ledger.evidence import write_evidence as write_file
 from passgate.model.change import Change, Event, EventType, JournalEntry, State, StepState
 
@@ -19,7 +20,8 @@ async def end(runtime: Runtime, change: Change, failed: str | None, tokens: Mapp
     Everything that is said follows from the journal, so that it is the same after a crash on the way.
     """
     store = runtime.store
-    state, why = _outcome(change, store.journal(change.id), failed)
+    aside = _aside(runtime, change) if failed is None else frozenset()
+    state, why = _outcome(change, store.journal(change.id), failed, aside)
     now = runtime.clock()
     change = store.move(change.id, state, ENGINE, why, now, outcome=why, tokens=tokens)
     store.give_leases_back(change.id, now, tokens=tokens)
@@ -27,9 +29,11 @@ async def end(runtime: Runtime, change: Change, failed: str | None, tokens: Mapp
     return change
 
 
-def _outcome(change: Change, journal: Sequence[JournalEntry], failed: str | None) -> tuple[State, str]:
+def _outcome(
+    change: Change, journal: Sequence[JournalEntry], failed: str | None, aside: Collection[int] = ()
+) -> tuple[State, str]:
     if failed is None:
-        return State.DONE, _proof(change, journal) or "all steps are done"
+        return State.DONE, _proof(change, journal, aside) or "all steps are done"
     mutating = {step.index for step in (change.plan.steps if change.plan else ()) if step.mutates}
     left = [entry for entry in journal if entry.index in mutating and entry.state not in _AS_BEFORE]
     if not left:
@@ -40,11 +44,21 @@ def _outcome(change: Change, journal: Sequence[JournalEntry], failed: str | None
     return State.STOPPED, f"{failed} Left as it is: {rest.rstrip('.')}. A person is needed: look at {target}."
 
 
-def _proof(change: Change, journal: Sequence[JournalEntry]) -> str:
-    """Return what the last step that looked has seen; where none looked, how the last step left the world."""
+def _proof(change: Change, journal: Sequence[JournalEntry], aside: Collection[int]) -> str:
+    """Return what the last step that looked has seen; where none looked, how the last step left the world.
+
+    Steps `aside` looked at what the change was not for: theirs is the last word only where no other one looked.
+    """
     looks = {step.index for step in (change.plan.steps if change.plan else ()) if not step.mutates}
-    seen = [entry.saw for entry in journal if entry.index in looks and entry.state is StepState.DONE and entry.saw]
-    return seen[-1] if seen else journal[-1].saw if journal else ""
+    seen = [entry for entry in journal if entry.index in looks and entry.state is StepState.DONE and entry.saw]
+    told = [entry for entry in seen if entry.index not in aside] or seen or journal
+    return told[-1].saw if told else ""
+
+
+def _aside(runtime: Runtime, change: Change) -> frozenset[int]:
+    looks = [step for step in (change.plan.steps if change.plan else ()) if not step.mutates]
+    kinds = {step.index: runtime.catalogue.step(step.kind, step.fields) for step in looks}
+    return frozenset(index for index, step in kinds.items() if isinstance(step, Look) and step.aside)
 
 
 def _because(entry: JournalEntry) -> str:

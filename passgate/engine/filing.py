@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
@@ -18,10 +20,14 @@ from passgate.model.change import Actor, Change, State
 from passgate.model.decision import Kind, Terms
 from passgate.model.plan import Plan
 from passgate.model.schedule import Due
+from passgate.policy.explain import span_words
 from passgate.policy.reviews import require_none_open
 from passgate.policy.terms import choose
 from passgate.settings.mistakes import listed, mistakes
 from passgate.store.refusing import refuse_secrets
+
+LATE = timedelta(minutes=5)
+"""By how much a moment to begin may be over when it is asked for."""
 
 
 class ForSchedule(NamedTuple):
@@ -55,6 +61,8 @@ async def file_change(
     if known is not None and known.state is not State.REQUESTED:
         return open_gate(runtime, known) if known.state is State.PLANNED else known
     runbook, ask = asked(runtime, slug, fields)
+    if schedule is None and known is None:
+        refuse_past(runtime, ask)
     _refuse_haste(runtime, ask, actor)
     plan, terms = await previewed(
         runtime, runbook, ask, actor, behind=(*behind, *(schedule.behind if schedule else ()))
@@ -77,6 +85,24 @@ async def file_change(
     change = store.save_plan(change.id, plan, terms, now + within if within else None, now)
     let_stand(runtime, change)
     return open_gate(runtime, change)
+
+
+def refuse_past(runtime: Runtime, ask: Ask) -> None:
+    """Return unless it is asked to begin at a moment that is over. Raises InputError.
+
+    One that is over by less than `LATE` is taken: whoever writes "now" is a little late, and clocks differ.
+    """
+    if ask.not_before is None or ask.not_before > runtime.clock() - LATE:
+        return
+    zone = ZoneInfo(runtime.config.calendar.zone)
+    now = runtime.clock().astimezone(zone)
+    raise InputError(
+        f"not_before: {ask.not_before.astimezone(zone):%Y-%m-%d %H:%M} is over; it is {now:%Y-%m-%d %H:%M} "
+        f"({zone.key}). Nothing was filed.",
+        hint=f"Give a moment to come, such as {now + timedelta(hours=1):%Y-%m-%dT%H:%M}, or leave it out to begin as "
+        f"soon as it is approved. One that is over by less than {span_words(LATE)} is taken as now.",
+        subject="not_before",
+    )
 
 
 def _refuse_haste(runtime: Runtime, ask: Ask, actor: Actor) -> None:
@@ -144,7 +170,7 @@ def wrong_fields(runtime: Runtime, slug: str, fields: dict[str, Any]) -> dict[st
         return found
     try:
         refuse_secrets(reason=fields.get("reason"), ticket=fields.get("ticket"))
-        asked(runtime, slug, fields)
+        refuse_past(runtime, asked(runtime, slug, fields)[1])
     except InputError as error:
         return {error.subject: f"{error.message} {error.hint}".strip()}
     return {}

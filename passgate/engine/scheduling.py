@@ -10,7 +10,7 @@ from typing import Any
 
 from passgate.engine.authority import ENGINE
 from passgate.engine.due import file_occurrence
-from passgate.engine.filing import asked, previewed
+from passgate.engine.filing import asked, previewed, refuse_past
 from passgate.engine.runtime import Runtime
 from passgate.engine.standing import revoke
 from passgate.engine.steps import Ask, Runbook
@@ -61,6 +61,7 @@ class Scheduling:
         now = self.runtime.clock()
         rule = rule.model_copy(update={"author": actor.person})
         runbook, ask = self._asked(rule)
+        refuse_past(self.runtime, ask)
         if not next_ones(rule, now, 1):
             raise InputError(
                 f"{rule.times} never happens after now.", hint="Give other times, or a later end.", subject="cron"
@@ -110,7 +111,7 @@ class Scheduling:
         if busy := book.busy(name):
             raise ConflictError(
                 f"{busy} of the schedule {name} is still open. Nothing was filed.",
-                hint=f"Wait for its end (`passgate watch {busy}`), or withdraw it.",
+                hint=f"Wait for its end (`passgate watch {busy}`), or take it back (`passgate withdraw {busy}`).",
                 subject=name,
             )
         due = Due(local=f"{local_of(now, schedule.rule)} by hand", at=now)

@@ -280,9 +280,14 @@ def _adapter(kind: type[Step]) -> TypeAdapter[Any]:
 
 
 class Look(Step):
-    """A step that changes nothing: it waits until a fresh reading says yes."""
+    """A step that changes nothing: it waits until a fresh reading says yes.
+
+    What the last one saw is the outcome of the change. `aside` says that it looks at what the change is not for, such
+    as whether its host is back at work: that is the outcome only where nothing else looked.
+    """
 
     mutates: ClassVar[bool] = False
+    aside: ClassVar[bool] = False
 
     def apply(self, systems: Systems) -> None:
         """Do nothing."""

@@ -146,13 +146,14 @@ def may_vote(  # noqa: PLR0917 - the facade that faces and tests were written ag
     *,
     at: datetime | None = None,
     opened_at: datetime | None = None,
+    change: str = "CHANGE",
 ) -> None:
     """Return when that person may decide at that gate; raise PolicyError in words when not."""
     asked = ballot(terms, gate, digest, decisions, opened_at)
     if person == requester:
         raise PolicyError(
             "Who asked for a change can't decide on it.",
-            hint=f"Ask one of: {_who(asked, people, at)}. To take your own change back, withdraw it.",
+            hint=f"Ask one of: {_who(asked, people, at)}. To take your own change back: `passgate withdraw {change}`.",
             subject=person,
         )
     if all(one.id != person for one in people.people):
@@ -225,6 +226,7 @@ def may_decide(
         decisions,
         at=at,
         opened_at=_opened(change, gate),
+        change=change.id,
     )
     if terms.doors and door not in terms.doors:
         raise PolicyError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from passgate.engine.again import ask_again
+from passgate.engine.authority import ENGINE
 from passgate.engine.beginning import begin
 from passgate.engine.runtime import Runtime
 from passgate.errors import ConflictError, UnknownNameError
@@ -88,3 +90,12 @@ async def test_what_may_still_be_done_or_is_done_is_not_asked_again(engine: Runt
     with pytest.raises(UnknownNameError):
         await ask_again(engine, "CHG-4711", ALICE)
     assert len(engine.store.changes()) == 1
+
+
+async def test_a_moment_to_begin_that_is_over_is_not_asked_for_again(engine: Runtime) -> None:
+    """It would be refused at the door, and is as good as none by now."""
+    late = {**ASK, "not_before": (engine.clock() - timedelta(minutes=1)).isoformat()}
+    old = await approved(engine, "usb-controller-add", late)
+    engine.store.move(old.id, State.WITHDRAWN, ENGINE, "", engine.clock(), outcome="withdrawn")
+    new = await ask_again(engine, old.id, DAVE)
+    assert (old.ask["not_before"] is None, new.ask["not_before"]) == (False, None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from passgate.engine.filing import wrong_fields
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.thread import told
 from passgate.faces.chat.words import View
@@ -71,6 +73,26 @@ def test_an_override_that_is_not_right_is_refused_in_words(
     assert answer.status_code == status
     assert answer.json()["error"]["hint"]
     assert service.store.change(change.id).overrides == ()
+
+
+@pytest.mark.parametrize("about", ["", "nonsense", "chg-0001"])
+def test_what_is_asked_about_that_is_not_there_says_what_would_be(service: Served, about: str) -> None:
+    """Each form that would be accepted is named, and the field."""
+    told = service.ask("GET", "/v1/calendar", params={"for": about}).json()["error"]
+    assert (told["subject"], "Give CHG-0042 for a change, usb-attach for a runbook" in told["hint"]) == ("for", True)
+
+
+def test_a_moment_to_begin_that_is_over_is_refused_at_the_door(service: Served) -> None:
+    """For requests, plans and forms alike; one that is over by minutes is taken as now."""
+    now = service.runtime.clock()
+    over = {"vm": "win-01", "device": "18a5:0302", "not_before": (now - timedelta(minutes=6)).isoformat()}
+    for path in ("changes", "plans"):
+        told = service.ask("POST", f"/v1/{path}", json={"runbook": "usb-attach", "ask": over}).json()["error"]
+        assert (told["subject"], "is over" in told["message"]) == ("not_before", True)
+        assert "less than 5m is taken as now" in told["hint"]
+    assert list(wrong_fields(service.runtime, "usb-attach", over)) == ["not_before"]
+    late = {**over, "not_before": (now - timedelta(minutes=4)).isoformat()}
+    assert wrong_fields(service.runtime, "usb-attach", late) == {}
 
 
 def test_nobody_without_a_token_asks_the_calendar(service: Served) -> None:

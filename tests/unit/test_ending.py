@@ -9,7 +9,7 @@ from passgate.model.change import Actor, Change, Door, JournalEntry, State, Step
 from tests.scenarios.paper import plan
 
 
-def ended(*states: StepState) -> tuple[State, str]:
+def ended(*states: StepState, aside: tuple[int, ...] = ()) -> tuple[State, str]:
     """End a change of usb-attach whose last steps stand like that; all before are done."""
     made = plan()
     change = Change(
@@ -23,12 +23,20 @@ def ended(*states: StepState) -> tuple[State, str]:
         )
         for step, state in zip(made.steps, all_, strict=True)
     ]
-    return _outcome(change, journal, None)
+    return _outcome(change, journal, None, aside)
 
 
 def test_the_last_look_is_the_outcome() -> None:
     """The guest's word, where it was asked."""
     assert ended() == (State.DONE, "seen See STORE N GO in the guest of win-01")
+
+
+def test_a_look_at_what_the_change_was_not_for_is_its_outcome_only_alone() -> None:
+    """That the host is back at work says nothing of the passthrough that it was rebooted for."""
+    last = len(plan().steps) - 1
+    assert ended(aside=(last,)) == (State.DONE, "seen See STORE N GO connected to win-01")
+    nothing = [StepState.NOT_NEEDED] * last
+    assert ended(*nothing, StepState.DONE, aside=(last,))[1] == "seen See STORE N GO in the guest of win-01"
 
 
 def test_a_step_with_nothing_to_do_is_no_outcome() -> None:

@@ -179,3 +179,12 @@ def test_who_can_approve_nothing_now_is_left_out_and_told_why() -> None:
     assert f"passgate approve {change.id}    for carol;" in lines
     alone = {**barred, "may_not_approve": {"bob": why, "carol": why}}
     assert "1 approval from operations (nobody can now)" in "\n".join(change_lines(alone))
+
+
+def test_an_outcome_of_several_differences_has_a_line_for_each() -> None:
+    """What makes a change void is read difference by difference, in `show` and in `watch`."""
+    said = "the world is not as it was:\nstep 1: a was b, is c;\nstep 2: d was e, is f"
+    change = view().change.model_copy(update={"state": State.VOID, "outcome": said}).model_dump(mode="json")
+    lines = list(change_lines({"change": change}))
+    assert "  Outcome: the world is not as it was:" in lines
+    assert "    step 2: d was e, is f" in lines

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from passgate.engine.catalogue import load
+from passgate.errors import InputError
 from passgate.faces.cli.asks import runbook_first, schedule_options
 from passgate.model.schedule import Due
 from passgate.policy.schedules import PROMPT, due_between, judge, next_ones
@@ -235,4 +236,11 @@ def test_the_runbook_may_stand_behind_the_times() -> None:
     """People write the name and the times first; the command is that of the runbook."""
     given = ["schedule", "add", "weekly", "--cron", "0 4 * * SUN", "usb-census", "--shells"]
     assert runbook_first(given) == ["schedule", "add", "usb-census", "weekly", "--cron", "0 4 * * SUN", "--shells"]
-    assert runbook_first(["schedule", "add", "weekly"]) == ["schedule", "add", "weekly"]
+    assert runbook_first(["schedule", "add"]) == ["schedule", "add"]
+    for words, said in (
+        (["weekly", "--cron", "0 4 * * SUN"], "runbook: none of these words is one"),
+        (["weekly", "--cron", "0 4 * * SUN", "usb-cencus"], "runbook: there is none called 'usb-cencus'"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            runbook_first(["schedule", "add", *words])
+        assert "usb-census" in caught.value.hint

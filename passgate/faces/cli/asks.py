@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from difflib import get_close_matches
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -84,9 +85,22 @@ def runbook_first(words: list[str]) -> list[str]:
     """Put the runbook before the name and the times: people write `schedule add NAME --cron ... RUNBOOK --options`."""
     slugs = load(content())
     place = next((index for index, word in enumerate(words) if index > 1 and word in slugs), None)
+    if place is None and len(words) > 2 and not {"--help", "-h"} & set(words):  # noqa: PLR2004 - `schedule add`
+        raise _no_runbook(words[2:], slugs)
     if place is None:
         return words
     return [*words[:2], words[place], *words[2:place], *words[place + 1 :]]
+
+
+def _no_runbook(given: list[str], slugs: Collection[str]) -> InputError:
+    """Say that none of the words after `schedule add` is a runbook, and which one may be meant."""
+    near = next(((word, close[0]) for word in given if (close := get_close_matches(word, slugs, 1))), None)
+    return InputError(
+        f"runbook: there is none called {near[0]!r}." if near else "runbook: none of these words is one.",
+        hint=(f"Did you mean {near[1]}? " if near else "")
+        + f"passgate schedule add NAME --cron ... RUNBOOK ...; runbooks: {', '.join(slugs)}.",
+        subject="runbook",
+    )
 
 
 def add_runbooks(app: App, verb: str) -> None:

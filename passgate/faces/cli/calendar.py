@@ -26,7 +26,7 @@ At = Annotated[
 ]
 
 
-def explain(*, about: About, at: At = None) -> Iterator[Answer]:
+def explain(*, about: About = "", at: At = None) -> Iterator[Answer]:
     """Say whether something may begin at a moment, by which windows and freezes, and when next."""
     told = Service().get("v1", "calendar", **{"for": about}, at=at)
     yield Answer(told["lines"], told)

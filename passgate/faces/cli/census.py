@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from passgate.errors import UnreachableError
 from passgate.faces.cli.client import Service
 from passgate.faces.cli.terminal import Answer, safe
+from passgate.model.counted import counted
 
 
 def census(
@@ -68,7 +69,8 @@ class _Bar:
 
     def show(self, progress: dict[str, int]) -> None:
         """Write over what was shown before."""
-        text = f"Read {progress['done']} of {progress['total']} hosts" if progress["total"] else "Reading vCenter"
+        done, total = progress["done"], progress["total"]
+        text = f"Read {done} of {counted(total, 'host')}" if total else "Reading vCenter"
         self._write(safe(text))
 
     def clear(self) -> None:

@@ -72,7 +72,8 @@ def filed_lines(change: dict[str, Any], *, go_on: bool = True) -> list[str]:
 def watch(change: ChangeId) -> Iterator[Answer]:
     """Show a change's progress as it happens, until it has ended; the exit code tells the ends apart.
 
-    done 0, denied 10, expired 11, withdrawn 12, void 13, undone 14, stopped 15.
+    done 0, denied 10, expired 11, withdrawn 12, void 13, undone 14, stopped 15. With --json each line is one object: an
+    event as it is recorded, and at the end the change with its decisions and progress.
     """
     yield from _followed(change, show_events=True)
 
@@ -291,7 +292,7 @@ def _followed(change_id: str, *, show_events: bool) -> Iterator[Answer]:
         for event in events:
             after = max(after, event["seq"])
             line = words.event_line(event)
-            yield Answer([line] if line else [], event if show_events else None)
+            yield Answer(words.broken(line, 10) if line else [], event if show_events else None)
         ended = any(one["type"] == "change.state" and State(one["data"]["to"]).is_end for one in events)
         if ended or State(told["change"]["state"]).is_end:
             break
@@ -303,7 +304,7 @@ def _followed(change_id: str, *, show_events: bool) -> Iterator[Answer]:
 def _end_lines(told: dict[str, Any]) -> list[str]:
     change = told["change"]
     lines = [f"{change['id']} is {change['state']}. {words.AFTERWARDS.get(change['state'], '')}".rstrip()]
-    lines += [f"  {change['outcome']}"] if change["outcome"] else []
+    lines += words.broken(f"  {change['outcome']}", 4) if change["outcome"] else []
     return [*lines, f"  Details: passgate show {change['id']}", *words.again_lines(change)]
 
 

@@ -57,6 +57,13 @@ def span(text: str) -> str:
     return " ".join(f"{number}{unit.lower()}" for number, unit in parts) or "no time"
 
 
+def broken(text: str, indent: int) -> Iterator[str]:
+    """Yield a text that may have several lines, all but the first with that many spaces before them."""
+    first, *more = text.split("\n")
+    yield first
+    yield from (f"{' ' * indent}{line}" for line in more)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the rows in columns."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
@@ -71,10 +78,10 @@ def change_lines(told: Json) -> Iterator[str]:
     yield f"{change['id']}  {plan['title'] if plan else change['runbook']}"
     yield f"  State: {change['state']}. {_what_now(change)}".rstrip()
     if change.get("outcome"):
-        yield f"  Outcome: {change['outcome']}"
+        yield from broken(f"  Outcome: {change['outcome']}", 4)
     ticket = f", ticket {change['ticket']}" if change.get("ticket") else ""
     yield f"  Asked for by {change['requester']['person']} at {moment(change['created_at'])}{ticket}"
-    yield f"  Reason: {change['reason'] or 'none given'}"
+    yield f"  Reason: {change['reason'] or 'none given, and policy wants none'}"
     if change.get("replaces"):
         yield f"  In the place of {change['replaces']}, which came to nothing"
     if change.get("schedule"):

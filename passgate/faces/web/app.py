@@ -311,7 +311,7 @@ class Api:
         actor = await self.actor(request)
         about = request.query_params.get("for")
         if not about:
-            raise InputError("It is not said for what.", hint=ABOUT, subject="for")
+            raise InputError("`for` is missing: it is not said what is to begin.", hint=ABOUT, subject="for")
         told = await self._desk.explain_calendar(about, request.query_params.get("at"), actor)
         return JSONResponse(
             {
