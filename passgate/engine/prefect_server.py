@@ -40,7 +40,7 @@ def main() -> None:
 
     sys.argv[0] = "prefect"
     sys.argv.insert(1, "server")
-    sys.exit(app())
+    app()
 
 
 if __name__ == "__main__":
