@@ -13,7 +13,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from passgate.engine.runtime import open_store
 from passgate.model.change import Change, State
 from passgate.settings.load import load_config
 from passgate.store.store import Store
+from tests import forked
 from tests.lab_site import Lab
 
 ROOT = Path(__file__).parents[1]
@@ -180,15 +180,8 @@ class House:
             time.sleep(0.1)
 
     def passgate(self, *words: str, person: str = "alice", **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the command line as that person."""
-        return subprocess.run(
-            [sys.executable, "-m", "passgate.faces.cli.main", *words],
-            env={**os.environ, **self.environment(person), **environment},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        """Run the command line as that person, in a process of its own."""
+        return forked.run(words, {**os.environ, **self.environment(person), **environment}, within=PATIENCE)
 
     def environment(self, person: str = "alice") -> dict[str, str]:
         """Return the environment in which that person calls `passgate`."""

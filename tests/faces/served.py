@@ -10,8 +10,6 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +24,7 @@ from passgate.engine.desk import Desk
 from passgate.engine.runtime import Runtime, open_runtime
 from passgate.faces.web.app import make_app
 from passgate.model.change import Change, State
+from tests import forked
 from tests.house import HTTP
 from tests.lab_site import Lab
 
@@ -121,10 +120,7 @@ class Served:
 
     def run(self, *words: str, person: str | None = "alice", **more: str) -> Ran:
         """Run `passgate` with these words as that person, in a process of its own."""
-        done = subprocess.run(
-            [sys.executable, "-m", "passgate.faces.cli.main", *words],
-            env=self.environment(person, **more), cwd=CONTENT, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        done = forked.run(words, self.environment(person, **more), CONTENT)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def filed(self, person: str = "alice", vm: str = "win-01", **ask: Any) -> Change:
