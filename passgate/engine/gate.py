@@ -6,7 +6,7 @@ passed or not while the change is being applied; its decisions are its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from passgate.model.change import Change, Gate, GateState, State
 from passgate.model.decision import PLAN, Decision, GateTerms, Terms, Verdict
 from passgate.policy.opening import Opening
 from passgate.policy.votes import Outcome, tally_of
+from passgate.store.expiring import Expiry
 
 FILING_TAKES = timedelta(minutes=1)
 """How old a change without a plan must be before it counts as one whose filing was cut off by a crash."""
@@ -31,6 +32,15 @@ def settle(runtime: Runtime, change: Change) -> Change:
     with suppress(ConflictError):
         _settle(runtime, change)
     return runtime.store.change(change.id)
+
+
+def expire(runtime: Runtime, change_ids: Sequence[str]) -> tuple[str, ...]:
+    """End those of the changes whose time is over before their first step, all in one transaction; return their ids.
+
+    What was decided in time, and waits at a second gate, is for `settle`.
+    """
+    now = runtime.clock()
+    return runtime.store.expire(change_ids, lambda change, decisions: _expiry(change, decisions, now), ENGINE, now)
 
 
 def open_gate(runtime: Runtime, change: Change) -> Change:
@@ -68,8 +78,7 @@ def _settle(runtime: Runtime, change: Change) -> None:
         case State.APPLYING if change.open_gate is not None:
             _count_second(runtime, change, change.open_gate)
         case State.APPROVED | State.SCHEDULED if change.execute_by and runtime.clock() >= change.execute_by:
-            said = f"approved, but not begun by {change.execute_by:%Y-%m-%d %H:%M} UTC"
-            runtime.store.move(change.id, State.EXPIRED, ENGINE, said, runtime.clock(), outcome=said)
+            expire(runtime, [change.id])
         case State.APPROVED:
             _schedule(runtime, change, opening(runtime, change, runtime.clock()))
         case State.SCHEDULED if change.starts_at is None or runtime.clock() >= change.starts_at:
@@ -91,9 +100,22 @@ def _count(runtime: Runtime, change: Change) -> None:
         case Outcome.DENIED:
             store.move(change.id, State.DENIED, ENGINE, why, now, outcome=_with_reasons(why, decisions, PLAN))
         case Outcome.EXPIRED:
-            store.move(change.id, State.EXPIRED, ENGINE, why, now, outcome=f"nobody settled it in time: {why}")
+            expire(runtime, [change.id])
         case Outcome.WAITING:
             pass
+
+
+def _expiry(change: Change, decisions: Sequence[Decision], now: datetime) -> Expiry | None:
+    match change.state:
+        case State.WAITING if change.terms is not None and change.digest is not None:
+            verdict = tally_of(change, decisions, now)
+            why = verdict.reasons[0]
+            return Expiry(why, f"nobody settled it in time: {why}") if verdict.outcome is Outcome.EXPIRED else None
+        case State.APPROVED | State.SCHEDULED if change.execute_by and now >= change.execute_by:
+            said = f"approved, but not begun by {change.execute_by:%Y-%m-%d %H:%M} UTC"
+            return Expiry(said, said)
+        case _:
+            return None
 
 
 def _count_second(runtime: Runtime, change: Change, gate: Gate) -> None:

@@ -26,7 +26,7 @@ NO_PREV = bytes(32)
 
 FIELDS = frozenset({"actor", "at", "before", "change", "data", "prev", "seq", "type", "v"})
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 LEFT_OUT = "[left out: it looks like a secret]"
 """What stands in the ledger for a password, token or key that came in with the estate's own words."""
 
@@ -55,7 +55,7 @@ def time_of(text: str) -> datetime:
     """Read a moment that `time_text` wrote; every other spelling is a ValueError."""
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text!r} is not a time like 2026-11-22T10:00:00.123456Z")
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def canonical(value: Any) -> bytes:

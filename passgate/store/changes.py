@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from passgate.errors import ConflictError, UnknownNameError
 from passgate.ledger.canonical import time_text
@@ -29,6 +31,18 @@ from passgate.model.plan import Plan, PlannedStep
 from passgate.store import gates, journal, reviews, scheduling
 from passgate.store.tables import changes
 from passgate.store.writing import PASSGATE, Write
+
+
+class Move(NamedTuple):
+    """Hold to which state a change moves, why, and what changes with that; None leaves `outcome` as it is."""
+
+    change: Change
+    to: State
+    why: str
+    execute_by: datetime | None = None
+    starts_at: datetime | None = None
+    outcome: str | None = None
+
 
 _SAID_OF_STEPS = {"index", "kind", "title", "needed", "before", "after", "impact", "gate"}
 
@@ -80,12 +94,27 @@ def of_requester(connection: Connection, person: str, limit: int, *, ended: bool
 
 def all_of(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
     """Return the changes that a query over their table selects, in its order: three queries, however many."""
+    return tuple(read() for read in _to_read(connection, query))
+
+
+def readable(connection: Connection, query: Select[Any]) -> tuple[Change, ...]:
+    """Return those of the changes that can be read: a damaged one must not hold the others up."""
+    found: list[Change] = []
+    for read in _to_read(connection, query):
+        with suppress(ValueError):  # who looks at it alone is told what is wrong with it
+            found.append(read())
+    return tuple(found)
+
+
+def _to_read(connection: Connection, query: Select[Any]) -> Iterator[Callable[[], Change]]:
+    """Return for each change that a query selects what makes it of its row."""
     rows = connection.execute(query).all()
     if not rows:
-        return ()
+        return
     wanted = query.with_only_columns(changes.c.id)
     come_to, let_through = gates.of_changes(connection, wanted), scheduling.overrides_of(connection, wanted)
-    return tuple(_change(row, come_to.get(row.id, ()), let_through.get(row.id, ())) for row in rows)
+    for row in rows:
+        yield partial(_change, row, come_to.get(row.id, ()), let_through.get(row.id, ()))
 
 
 def in_place_of(connection: Connection, replaced: str) -> str:
@@ -184,6 +213,27 @@ def move(
     outcome: str | None = None,
 ) -> Change:
     """Move a change to a state that may follow its own; ConflictError where none may."""
+    move_all(write, [Move(change, to, why, execute_by, starts_at, outcome)], actor, at)
+    return one(write.connection, change.id)
+
+
+def move_all(write: Write, moves: Sequence[Move], actor: Actor, at: datetime) -> None:
+    """Move changes that were read in this transaction, all of them or none; so many cost hardly more than one."""
+    if not moves:
+        return
+    for move in moves:
+        _refuse_jump(move.change, move.to)
+    write.connection.execute(
+        update(changes).where(changes.c.id == bindparam("moved")),
+        [{"moved": move.change.id, **_moved(move, at)} for move in moves],
+    )
+    write.append_all([_told(move, actor, at) for move in moves])
+    for change, to, *_ in moves:
+        if to.is_end and change.state in BEFORE_APPLY and change.terms and change.terms.break_glass:
+            reviews.close_unneeded(write, change, at)
+
+
+def _refuse_jump(change: Change, to: State) -> None:
     if to not in TRANSITIONS[change.state]:
         follow = ", ".join(sorted(TRANSITIONS[change.state])) or "nothing: it has ended"
         raise ConflictError(
@@ -191,19 +241,26 @@ def move(
             hint=f"From {change.state} may follow {follow}.",
             subject=change.id,
         )
-    values: dict[str, Any] = {"execute_by": execute_by} if execute_by else {}
-    values |= {"outcome": outcome} if outcome is not None else {}
-    values |= {"ended_at": at} if to.is_end else {}
-    values |= {"starts_at": starts_at} if to in {State.SCHEDULED, State.WAITING} else {}
-    said: dict[str, Any] = {"execute_by": time_text(execute_by)} if execute_by else {}
-    said |= {"starts_at": time_text(starts_at)} if starts_at else {}
-    said |= {"outcome": outcome} if outcome else {}
-    write.connection.execute(update(changes).where(changes.c.id == change.id).values(state=to.value, **values))
-    data = {"from": change.state.value, "to": to.value, "why": why, **said}
-    write.append(Event(type=EventType.STATE, change=change.id, actor=actor, at=at, data=data))
-    if to.is_end and change.state in BEFORE_APPLY and change.terms and change.terms.break_glass:
-        reviews.close_unneeded(write, change, at)
-    return one(write.connection, change.id)
+
+
+def _moved(move: Move, at: datetime) -> dict[str, Any]:
+    """Return what stands in the row of a change after the move: the same columns for every move."""
+    change, to = move.change, move.to
+    return {
+        "state": to.value,
+        "execute_by": move.execute_by or change.execute_by,
+        "starts_at": move.starts_at if to in {State.SCHEDULED, State.WAITING} else change.starts_at,
+        "ended_at": at if to.is_end else change.ended_at,
+        "outcome": change.outcome if move.outcome is None else move.outcome,
+    }
+
+
+def _told(move: Move, actor: Actor, at: datetime) -> Event:
+    said: dict[str, Any] = {"execute_by": time_text(move.execute_by)} if move.execute_by else {}
+    said |= {"starts_at": time_text(move.starts_at)} if move.starts_at else {}
+    said |= {"outcome": move.outcome} if move.outcome else {}
+    data = {"from": move.change.state.value, "to": move.to.value, "why": move.why, **said}
+    return Event(type=EventType.STATE, change=move.change.id, actor=actor, at=at, data=data)
 
 
 def begin(

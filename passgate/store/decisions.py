@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select
@@ -57,9 +59,17 @@ def decide(write: Write, change: Change, decision: Decision, actor: Actor) -> bo
 
 def of_change(connection: Connection, change_id: str) -> tuple[Decision, ...]:
     """Return all decisions on a change, the first one first."""
-    query = select(decisions).where(decisions.c.change == change_id)
-    rows = connection.execute(query.order_by(decisions.c.at, decisions.c.person, decisions.c.number))
-    return tuple(_decision(row) for row in rows)
+    return of_changes(connection, [change_id]).get(change_id, ())
+
+
+def of_changes(connection: Connection, change_ids: Collection[str]) -> dict[str, tuple[Decision, ...]]:
+    """Return all decisions on these changes, the first one of each first."""
+    query = select(decisions).where(decisions.c.change.in_(change_ids))
+    rows = connection.execute(
+        query.order_by(decisions.c.change, decisions.c.at, decisions.c.person, decisions.c.number)
+    )
+    made = (_decision(row) for row in rows)
+    return {change: tuple(theirs) for change, theirs in groupby(made, lambda one: one.change)}
 
 
 def _of_person(decision: Decision) -> Select[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -32,17 +32,28 @@ SIGNED = frozenset({
 """Events after which the head is signed, besides the end of a change: what nobody may take back unseen."""
 
 
-def append(connection: Connection, event: Event) -> RecordedEvent:
-    """Write the event as the next row. The caller holds the writer's lock."""
+def append(connection: Connection, events: Sequence[Event]) -> tuple[RecordedEvent, ...]:
+    """Write the events as the next rows: three statements, however many. The caller holds the writer's lock."""
     head = connection.execute(select(ledger.c.seq, ledger.c.leaf_hash).order_by(ledger.c.seq.desc()).limit(1)).first()
-    last, prev = (head.seq, head.leaf_hash) if head else (0, NO_PREV)
-    before = connection.scalar(select(func.max(ledger.c.seq)).where(ledger.c.change == event.change)) or 0
-    body = event_bytes(event, last + 1, prev, before)
-    leaf = leaf_hash(body)
-    connection.execute(
-        insert(ledger).values(seq=last + 1, change=event.change, prev_hash=prev, leaf_hash=leaf, body=body)
-    )
-    return read_event(body, leaf)
+    seq, prev = (head.seq, head.leaf_hash) if head else (0, NO_PREV)
+    theirs = ledger.c.change.in_({event.change for event in events})
+    newest = select(ledger.c.change, func.max(ledger.c.seq)).where(theirs).group_by(ledger.c.change)
+    before = {str(change): int(last) for change, last in connection.execute(newest)}
+    new: list[dict[str, Any]] = []
+    for event in events:
+        body = event_bytes(event, seq + 1, prev, before.get(event.change, 0))
+        new.append(
+            {"seq": seq + 1, "change": event.change, "prev_hash": prev, "leaf_hash": leaf_hash(body), "body": body}
+        )
+        seq, prev = seq + 1, new[-1]["leaf_hash"]
+        before[event.change] = seq
+    connection.execute(insert(ledger), new)
+    return tuple(read_event(row["body"], row["leaf_hash"]) for row in new)
+
+
+def is_end(event: Event) -> bool:
+    """Say whether a change ended with that event."""
+    return event.type is EventType.STATE and State(event.data["to"]).is_end
 
 
 def wants_signature(connection: Connection, events: Sequence[Event]) -> bool:
@@ -50,10 +61,7 @@ def wants_signature(connection: Connection, events: Sequence[Event]) -> bool:
     if not events:
         return False
     return (
-        any(
-            event.type in SIGNED or (event.type is EventType.STATE and State(event.data["to"]).is_end)
-            for event in events
-        )
+        any(event.type in SIGNED or is_end(event) for event in events)
         or connection.scalar(select(checkpoints.c.size).limit(1)) is None
     )
 

@@ -41,6 +41,7 @@ from passgate.store import (
     changes,
     counting,
     decisions,
+    expiring,
     filings,
     gates,
     journal,
@@ -54,6 +55,7 @@ from passgate.store import (
     tokens,
 )
 from passgate.store.database import Database
+from passgate.store.expiring import Judge
 from passgate.store.news import News
 from passgate.store.refusing import refuse_secret_fields, refuse_secrets
 from passgate.store.remembered import ChatMessage
@@ -247,10 +249,25 @@ class Store:
 
     # Moments
 
-    def due(self, at: datetime, limit: int = 500) -> tuple[Change, ...]:
-        """Return the open changes that have to be looked at now, those whose moment came first at the front."""
+    def over(self, at: datetime) -> tuple[str, ...]:
+        """Return the ids of open changes whose time is over, those whose moment came first at the front."""
         with self._database.reading() as connection:
-            return moments.due(connection, at, limit)
+            return moments.over(connection, at)
+
+    def expire(self, change_ids: Sequence[str], judge: Judge, actor: Actor, at: datetime) -> tuple[str, ...]:
+        """End those of the changes that expire by what was decided on them, and return their ids."""
+        with self._writing() as write:
+            return expiring.expire(write, change_ids, judge, actor, at)
+
+    def due(self, at: datetime) -> tuple[str, ...]:
+        """Return the ids of open changes that have to be looked at now, those whose moment came first at the front."""
+        with self._database.reading() as connection:
+            return moments.due(connection, at)
+
+    def scheduled(self) -> tuple[str, ...]:
+        """Return the ids of all changes that wait for an opening."""
+        with self._database.reading() as connection:
+            return moments.scheduled(connection)
 
     def look_again(self, change_id: str, at: datetime | None) -> None:
         """Note when a change that was looked at has to be looked at next."""

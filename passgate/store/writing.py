@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from passgate.errors import RecordError
@@ -20,8 +22,12 @@ class Write:
 
     def append(self, event: Event) -> RecordedEvent:
         """Record the event in this transaction."""
-        recorded = record.append(self.connection, event)
-        self.events.append(recorded)
+        return self.append_all([event])[0]
+
+    def append_all(self, events: Sequence[Event]) -> tuple[RecordedEvent, ...]:
+        """Record the events in this transaction, in their order."""
+        recorded = record.append(self.connection, events) if events else ()
+        self.events.extend(recorded)
         return recorded
 
     def append_own(self, change_id: str, event: Event) -> RecordedEvent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from passgate.ledger.canonical import LEFT_OUT
 from passgate.ledger.evidence import BadEvidence, Evidence, verify_evidence, write_evidence
 from passgate.ledger.verify import Proven
 from passgate.model.change import Change, Event, EventType, State, StepState
-from passgate.model.decision import Verdict
+from passgate.model.decision import Decision, Verdict
+from passgate.store.expiring import Expiry
 from passgate.store.store import Store
 from passgate.store.tables import REVISION, metadata
 from tests.postgres import running_postgres
 from tests.record_story import ALICE, AT, BOB, ENGINE, PLAN, open_store, vote, waiting_change, whole_change
 
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 Opened = Callable[[], Store]
 
 
@@ -289,3 +290,30 @@ BACK_TO_0001 = (
     "update alembic_version set version_num = '0001'",
 )
 """What makes a database of today one of the first migration."""
+
+
+def test_many_expire_in_one_transaction_as_one_alone_would(opened: Opened) -> None:
+    """Each of them that is judged to expire has its state, its event in the chain and its proof; the others stay."""
+    store = opened()
+    ids = [waiting_change(store).id for _ in range(4)]
+    store.decide(vote(store.change(ids[2]), verdict=Verdict.DENY), BOB)
+    store.move(ids[3], State.DENIED, ENGINE, "", AT, outcome="denied by bob")
+
+    def judge(change: Change, decisions: Sequence[Decision]) -> Expiry | None:
+        open_one = change.state is State.WAITING and not decisions
+        return Expiry("0 of 1 approvals", f"{change.id} is late") if open_one else None
+
+    assert store.over(AT + 8 * HOUR) == (ids[2], *ids[:2])
+    assert store.expire(ids, judge, ENGINE, AT + 8 * HOUR) == tuple(ids[:2])
+    assert store.over(AT + 8 * HOUR) == (ids[2],)
+    for change_id in ids[:2]:
+        change, event = store.change(change_id), store.events_of(change_id, EventType.STATE)[-1]
+        assert (change.state, change.ended_at, change.outcome) == (
+            State.EXPIRED, AT + 8 * HOUR, f"{change_id} is late",
+        )  # fmt: skip
+        said = {"from": "waiting", "to": "expired", "why": "0 of 1 approvals", "outcome": f"{change_id} is late"}
+        assert (event.data, event.at, event.actor) == (said, AT + 8 * HOUR, ENGINE)
+        with pytest.raises(ConflictError, match="waits for no decision"):
+            store.decide(vote(change), BOB)
+    assert store.change(ids[2]).state is State.WAITING
+    assert isinstance(store.verify(), Proven)
