@@ -12,7 +12,7 @@ from passgate.engine.opening import expected_of, facts_of, groups_of, opening
 from passgate.engine.runtime import Runtime
 from passgate.engine.targets import targets_named
 from passgate.errors import InputError, UnknownNameError
-from passgate.model.change import Actor, Change, Override
+from passgate.model.change import Actor, Change, Override, State
 from passgate.model.inventory import Inventory
 from passgate.model.target import Target
 from passgate.policy.calendar import look
@@ -20,7 +20,7 @@ from passgate.policy.calendar_words import explained
 from passgate.policy.estimate import total
 from passgate.policy.facts import Facts
 from passgate.policy.occurrences import moment
-from passgate.policy.opening import Opening
+from passgate.policy.opening import Holding, Opening
 from passgate.policy.overriding import may_override
 
 ABOUT = "Give CHG-0042 for a change, usb-attach for a runbook, usb-attach@esx-01.lab.example for one on a host, or "
@@ -73,17 +73,33 @@ def override(runtime: Runtime, change_id: str, actor: Actor, freeze: str, reason
 
     Raises InputError without a reason, and what `may_override` raises.
     """
-    change, config = runtime.store.change(change_id), runtime.config
+    change = runtime.store.change(change_id)
     if not reason.strip():
         raise InputError(
             "To override a freeze needs a reason.", hint="Say in a sentence why it can't wait.", subject="reason"
         )
-    may_override(config.calendar, facts_of(runtime, change), change.terms, config.people, actor.person, freeze)
+    refuse_override(runtime, change, actor.person, freeze)
     given = Override(
         freeze=freeze, person=actor.person, door=actor.door.value, reason=reason.strip(), at=runtime.clock()
     )
     runtime.store.override(change_id, given, actor)
     return reconsider(runtime, settle(runtime, runtime.store.change(change_id)))
+
+
+def refuse_override(runtime: Runtime, change: Change, person: str, freeze: str) -> None:
+    """Return when that person may let that change through that freeze; raise what `may_override` raises when not."""
+    config = runtime.config
+    may_override(config.calendar, facts_of(runtime, change), change.terms, config.people, person, freeze)
+
+
+def held_up(runtime: Runtime, change: Change) -> tuple[Holding, ...]:
+    """Return the freezes that hold a change up now, and that somebody may let it through."""
+    if change.state is not State.SCHEDULED:
+        return ()
+    now = runtime.clock()
+    return tuple(
+        one for one in opening(runtime, change, now).freezes if one.override and one.since and one.since <= now
+    )
 
 
 def _explanation(runtime: Runtime, about: str, found: Opening, takes: timedelta | None) -> Explanation:

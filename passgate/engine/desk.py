@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from passgate.connect.vsphere.reading import Scope
 from passgate.engine import reviewing
 from passgate.engine.again import ask_again
-from passgate.engine.calendar_desk import Explanation, explain, override
+from passgate.engine.calendar_desk import Explanation, explain, held_up, override, refuse_override
 from passgate.engine.ending import evidence_file
 from passgate.engine.filing import asked, file_change, previewed, refuse_past, wrong_fields
 from passgate.engine.gate import is_ready, settle
@@ -29,6 +29,7 @@ from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.inventory import Host
 from passgate.model.plan import Plan
 from passgate.model.review import Review, ReviewVerdict
+from passgate.policy.opening import Holding
 from passgate.policy.reviews import may_not_approve, require_none_open, waits_for
 from passgate.policy.user_groups import proofs
 from passgate.policy.votes import may_approve_plan, may_decide, standing, tally_of
@@ -275,6 +276,14 @@ class Desk:
     async def explain_calendar(self, about: str, at: str | None, actor: Actor) -> Explanation:
         """Say whether something may begin at a moment, and why."""
         return await explain(self.runtime, about, at, actor)
+
+    def held_up(self, change: Change) -> tuple[Holding, ...]:
+        """Return the freezes that hold a change up now, and that somebody may let it through."""
+        return held_up(self.runtime, change)
+
+    def may_override(self, change_id: str, person: str, freeze: str) -> None:
+        """Return when that person may let that change through that freeze; raise in words when not."""
+        refuse_override(self.runtime, self.runtime.store.change(change_id), person, freeze)
 
     async def override(self, change_id: str, actor: Actor, freeze: str, reason: str) -> Change:
         """Let one change of somebody else through a freeze, and wake its run if that lets it begin."""

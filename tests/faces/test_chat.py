@@ -31,6 +31,7 @@ from passgate.model.change import Actor, Change, Door, Event, EventType, State, 
 from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.plan import Plan, PlannedStep, Risk
 from passgate.model.review import Review, ReviewVerdict
+from passgate.policy.opening import Holding
 from passgate.settings.people import People, Person
 from passgate.store.store import Store
 
@@ -137,6 +138,18 @@ class PlainDesk:
     def waits_for(self, change: Change, person: str) -> bool:
         """Say who may decide on a change that waits."""
         return change.state is State.WAITING and change.terms is not None and person in change.terms.voters
+
+    def held_up(self, change: Change) -> tuple[Holding, ...]:  # noqa: ARG002 - as the engine's
+        """Know no freeze."""
+        return ()
+
+    def may_override(self, change_id: str, person: str, freeze: str) -> None:
+        """Know no freeze."""
+        raise NotImplementedError
+
+    async def override(self, change_id: str, actor: Actor, freeze: str, reason: str) -> Change:
+        """Know no freeze."""
+        raise NotImplementedError
 
     async def close_review(self, change_id: str, actor: Actor, verdict: ReviewVerdict, reason: str) -> Review:
         """Close a review, unless it is of the person's own change."""
@@ -532,7 +545,8 @@ async def test_kill_between_store_and_ack_loses_no_click(place: Place, tmp_path:
         import asyncio, os, signal, sys
         from passgate.connect.slack import SlackConnector
         from passgate.faces.chat.service import Chat
-        from passgate.settings.people import People
+        from passgate.policy.opening import Holding
+from passgate.settings.people import People
         from passgate.store.store import Store
 
         class Dying(Store):

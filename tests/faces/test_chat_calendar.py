@@ -1,4 +1,4 @@
-"""Decide in Slack on what a schedule repeats, over its real wires, with the real desk."""
+"""Decide in Slack on what a schedule repeats and on what a freeze holds up: over its real wires, with the real desk."""
 
 from __future__ import annotations
 
@@ -11,21 +11,33 @@ import pytest
 from passgate.engine.desk import Desk
 from passgate.engine.runtime import open_runtime
 from passgate.faces.chat.buttons import STAND
+from passgate.faces.chat.overriding import OVERRIDE
 from passgate.model.change import Actor, Change, Door, State
+from passgate.model.decision import Verdict
 from passgate.settings.schedules import ScheduleRule
 from tests.faces.served import NoBell
-from tests.faces.test_chat_ask import ALICE, BOB, CHANNEL, ROOT, Site, until
+from tests.faces.test_chat_ask import ALICE, BOB, CHANNEL, GUEST, ROOT, Site, until
 from tests.lab_site import Lab
 
 Json = dict[str, Any]
+DAVE = "U0DAVE"
 AUTHOR = Actor(person="alice", door=Door.CLI)
 RULE = {"name": "weekly", "runbook": "usb-attach", "ask": {"vm": "win-01", "device": "18a5:0302"}, "author": "alice"}
+FREEZE = """
+freezes:
+  - name: stocktaking
+    text: Stocktaking, CHG0031000
+    runbooks: [usb-controller-add]
+    when: [{start: 2020-01-01 00:00, duration: 366d, rrule: FREQ=YEARLY}]
+    override: [operations]
+"""
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Run a lab."""
+    """Run a lab in which controllers are frozen for ever."""
     with Lab.start(tmp_path_factory.mktemp("calendar")) as found:
+        (found.config / "calendar/30-stocktaking.yaml").write_text(FREEZE, encoding="utf-8")
         yield found
 
 
@@ -71,3 +83,25 @@ async def test_an_approval_stands_for_later_runs_by_a_button(site: Site) -> None
         assert later.state is State.APPROVED
         desk.schedules.revoke("weekly", AUTHOR)
         await until(lambda: "Your approvals that stand" not in site.home(BOB))
+
+
+async def test_a_freeze_is_overridden_by_a_button(site: Site) -> None:
+    """R37: Only those whom the freeze names are asked for the reason, and never who asked; the others are told why."""
+    desk, carol = Desk(site.runtime, NoBell()), Actor(person="carol", door=Door.CLI)
+    change = await desk.request("usb-controller-add", {"vm": "lnx-02", "reason": "a scanner"}, AUTHOR)
+    await desk.decide(change.id, carol, Verdict.APPROVE)
+    assert site.runtime.store.change(change.id).state is State.SCHEDULED
+    button = f"{OVERRIDE}:0"
+    async with site.chat():
+        await until(lambda: button in str(message(site, change)))
+        assert "The freeze *stocktaking* (Stocktaking, CHG0031000) holds it up until" in str(message(site, change))
+        click = {"message_ts": message(site, change)["ts"], "action_id": button}
+        for user, why in ((ALICE, "asks for it"), (DAVE, "is not among those"), (GUEST, "does not know you")):
+            await site.act("click", user=user, **click)
+            await until(lambda user=user, why=why: why in "".join(site.notes(user)))  # type: ignore[misc] # bound now
+            assert site.dialog(user) is None
+        assert (await site.act("click", user=BOB, fields={"reason": "The till is down"}, **click))["acked"]
+        await until(lambda: button not in str(message(site, change)))
+        await until(lambda: "*The freeze stocktaking was overridden*" in str(site.state()["threads"]))
+    (given,) = site.runtime.store.change(change.id).overrides
+    assert (given.person, given.freeze, given.reason, given.door) == ("bob", "stocktaking", "The till is down", "slack")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -94,23 +95,41 @@ def reason_modal(change: Change, gate: str, verdict: Verdict, value: str, until:
             "ends it. "
         )
     more = "" if deny else f"\n{safe(_effect(change, gate), 1500)}\n{wants}"
+    asks = Question(
+        f"{'Deny' if deny else 'Approve'} {change.id}",
+        f"*{safe(title(change), 200)}*{more or chr(10)}{asked}",
+        "Why not?" if deny else "Why is it right?",
+        "Deny" if deny else "Approve",
+    )
+    return reason_view(callback, value, asks, [_until(until)] if until else [])
+
+
+@dataclass(frozen=True)
+class Question:
+    """Hold what a dialog says that asks for words: its title, its text in mrkdwn, the label, and the button."""
+
+    title: str
+    text: str
+    label: str
+    submit: str
+
+
+def reason_view(callback: str, kept: str, asks: Question, before: Sequence[Block] = ()) -> dict[str, Any]:
+    """Return a dialog that asks for words; `kept` comes back with them, `before` stands before their input."""
     return {
         "type": "modal",
         "callback_id": callback,
-        "private_metadata": value,
-        "title": _plain(f"{'Deny' if deny else 'Approve'} {change.id}", 24),
-        "submit": _plain("Deny" if deny else "Approve", 24),
+        "private_metadata": kept,
+        "title": _plain(asks.title, 24),
+        "submit": _plain(asks.submit, 24),
         "close": _plain("Back", 24),
         "blocks": [
-            {
-                "type": "section",
-                "text": {"type": "mrkdwn", "text": f"*{safe(title(change), 200)}*{more or chr(10)}{asked}"},
-            },
-            *([_until(until)] if until else []),
+            {"type": "section", "text": {"type": "mrkdwn", "text": asks.text}},
+            *before,
             {
                 "type": "input",
                 "block_id": REASON_BLOCK,
-                "label": _plain("Why not?" if deny else "Why is it right?", 100),
+                "label": _plain(asks.label, 100),
                 "element": {
                     "type": "plain_text_input",
                     "action_id": REASON_INPUT,

@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from passgate.connect.slack import Reply
 from passgate.engine.standing import may_stand
 from passgate.errors import InputError, PassgateError, RecordError, UnknownNameError, WorldError
-from passgate.faces.chat.asking import KEY as ASK_KEY
 from passgate.faces.chat.buttons import (
     REASON_BLOCK,
     REASON_INPUT,
@@ -33,7 +32,6 @@ from passgate.faces.chat.buttons import (
 )
 from passgate.faces.chat.elsewhere import elsewhere
 from passgate.faces.chat.inbox import Inbox
-from passgate.faces.chat.reviewing import KEY as REVIEW_KEY
 from passgate.faces.chat.text import safe
 from passgate.model.change import Actor, Change, Door
 from passgate.model.decision import PLAN, Verdict
@@ -148,7 +146,10 @@ class Clicks:
         self._slack, self._store, self._desk = connector, store, desk
         self._callers, self._seal, self._channel, self._at_home = callers, seal, channel, at_home
         self.inbox = Inbox(
-            store, lambda key: not key.startswith((ASK_KEY, REVIEW_KEY)), self._work, longest_pause=longest_pause
+            store,
+            lambda key: key.startswith("CHG-"),
+            self._work,
+            longest_pause=longest_pause,
         )
 
     async def pressed(self, payload: dict[str, Any], action: dict[str, Any]) -> Reply:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from passgate.connect.slack import Envelope, Reply
-from passgate.faces.chat import reviewing
 from passgate.faces.chat.buttons import AGAIN, REASON_MODALS, VERDICTS
 from passgate.faces.chat.commands import COMMAND, SHORTCUT
 from passgate.faces.chat.dialogs import ASK_MODAL, PICK_MODAL
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from passgate.faces.chat.asking import Asking
     from passgate.faces.chat.clicks import Clicks
     from passgate.faces.chat.commands import Commands
+    from passgate.faces.chat.dialogue import Dialogue
     from passgate.faces.chat.home import Homes
-    from passgate.faces.chat.reviewing import Reviewing
 
 Payload = dict[str, Any]
 
@@ -25,8 +24,10 @@ Payload = dict[str, Any]
 class Reception:
     """Answer each delivery: kept where it must not be lost, acknowledged at once, worked on afterwards."""
 
-    def __init__(self, clicks: Clicks, asking: Asking, commands: Commands, homes: Homes, reviews: Reviewing) -> None:
-        self._reviewing = reviews
+    def __init__(
+        self, clicks: Clicks, asking: Asking, commands: Commands, homes: Homes, dialogues: Sequence[Dialogue]
+    ) -> None:
+        self._dialogues = {name: one for one in dialogues for name in one.act.names}
         self._clicks, self._asking, self._commands, self._homes = clicks, asking, commands, homes
         self._interactive: dict[str, Callable[[Payload], Awaitable[Reply]]] = {
             "block_actions": self._pressed,
@@ -50,8 +51,8 @@ class Reception:
         for action in payload.get("actions") or ():
             if action.get("action_id") in VERDICTS:
                 return await self._clicks.pressed(payload, action)
-            if action.get("action_id") in reviewing.VERDICTS:
-                return await self._reviewing.pressed(payload, action)
+            if dialogue := self._dialogues.get(str(action.get("action_id"))):
+                return await dialogue.pressed(payload, action)
             if action.get("action_id") == AGAIN:
                 return await self._asking.again(payload, action)
             if action.get("action_id") == REQUEST:
@@ -63,8 +64,8 @@ class Reception:
         name = str(view.get("callback_id"))
         if verdict := REASON_MODALS.get(name):
             return await self._clicks.explained(payload, view, verdict)
-        if name in reviewing.VERDICTS:
-            return await self._reviewing.submitted(payload, view)
+        if dialogue := self._dialogues.get(name):
+            return await dialogue.submitted(payload, view)
         if name == PICK_MODAL:
             return self._asking.picked(view)
         return await self._asking.submitted(payload, view) if name == ASK_MODAL else Reply()

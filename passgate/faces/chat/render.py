@@ -16,6 +16,7 @@ from passgate.faces.chat import hurry
 from passgate.faces.chat.buttons import again_block, decide_block, stands_for
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.elsewhere import elsewhere
+from passgate.faces.chat.overriding import held_up, override_block
 from passgate.faces.chat.plan_file import name_of
 from passgate.faces.chat.reviewing import review_block
 from passgate.faces.chat.schedules import of_schedule
@@ -96,6 +97,7 @@ class Renderer:
             *([_whole_plan(view)] if view.plan_file else []),
             {"type": "context", "elements": [_mrkdwn(_small_print(change))]},
             *self._buttons(view, PLAN),
+            *([block] if (block := override_block(view, self.seal)) else []),
             *([block] if (block := review_block(view, self.seal)) else []),
             *([block] if (block := again_block(change, view.again, self.seal)) else []),
         )
@@ -183,6 +185,7 @@ class Renderer:
                 f"🔁 Of the schedule *{safe(change.schedule, 64)}*: an approval may stand for its later runs with this "
                 f"very plan, for {span_words(longest)} at the longest."
             )
+        lines += held_up(view)
         if change.terms and change.terms.break_glass:
             lines.append(self._broken(change.terms.break_glass))
         if change.terms and change.terms.pre_authorised:

@@ -22,7 +22,8 @@ from passgate.faces.chat.hurry import is_loud
 from passgate.faces.chat.plan_posts import NAME as PLAN_FILE
 from passgate.faces.chat.render import Message
 from passgate.faces.chat.words import View
-from passgate.model.change import EventType, RecordedEvent
+from passgate.model.change import Change, EventType, RecordedEvent
+from passgate.policy.opening import Holding
 
 if TYPE_CHECKING:
     from passgate.connect.slack import SlackConnector
@@ -96,9 +97,12 @@ class Sender:
         renderer: Renderer,
         channel: str,
         *,
+        held_up: Callable[[Change], tuple[Holding, ...]] = lambda _: (),
         burst: int = 20,
         longest_pause: float = 30.0,
     ) -> None:
+        """Take `held_up`, which says which freezes hold a change up and may be overridden."""
+        self._held_up = held_up
         self._slack, self._store, self._render, self._channel = connector, store, renderer, channel
         self._posts = Bucket(burst=burst, per_second=1.0)
         self._edits = Bucket(burst=burst, per_second=0.8)  # chat.update is Tier 3: 50 a minute
@@ -227,6 +231,7 @@ class Sender:
             review=store.reviews.one(change_id) if change.terms and change.terms.break_glass else None,
             plan_file=file.digest if file else "",
             again=store.in_place_of(change_id) if change.state.is_end else "",
+            held=self._held_up(change),
         )
 
     async def _new_parent(self, view: View, *, lost: bool = False) -> str:

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from passgate.connect.slack import Reply
 from passgate.engine.runtime import utc_now
-from passgate.faces.chat import asking, clicks, reviewing, waits
+from passgate.faces.chat import asking, clicks, overriding, reviewing, waits
 from passgate.faces.chat.asking import Asking
 from passgate.faces.chat.callers import Callers
 from passgate.faces.chat.clicks import Clicks, Seal
 from passgate.faces.chat.commands import Commands
+from passgate.faces.chat.dialogue import Dialogue
 from passgate.faces.chat.directory import Directory
 from passgate.faces.chat.home import Homes
 from passgate.faces.chat.http import slack_route
 from passgate.faces.chat.links import Links
+from passgate.faces.chat.overriding import overrides
 from passgate.faces.chat.plan_posts import PlanPosts
 from passgate.faces.chat.reception import Reception
 from passgate.faces.chat.render import Renderer
-from passgate.faces.chat.reviewing import Reviewing
+from passgate.faces.chat.reviewing import reviews
 from passgate.faces.chat.sender import Sender
 from passgate.faces.chat.waits import Waits
 from passgate.faces.chat.watchdog import Watchdog
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from passgate.store.store import Store
 
 
-class Desk(clicks.Desk, asking.Desk, waits.Desk, reviewing.Desk, Protocol):
+class Desk(clicks.Desk, asking.Desk, waits.Desk, reviewing.Desk, overriding.Desk, Protocol):
     """What chat asks of the engine."""
 
 
@@ -64,7 +66,9 @@ class Chat:
         renderer, callers = Renderer(directory, seal), Callers(connector, directory)
         links, waiting = Links(connector, store, channel), Waits(store, desk)
         self._connector = connector
-        self._sender = Sender(connector, store, renderer, channel, burst=burst, longest_pause=longest_pause)
+        self._sender = Sender(
+            connector, store, renderer, channel, held_up=desk.held_up, burst=burst, longest_pause=longest_pause
+        )
         self._plans = PlanPosts(connector, store, channel, posted=self._sender.look_again, longest_pause=longest_pause)
         self._homes = Homes(
             connector, store, directory, callers, seal=seal, waits=waiting, links=links, longest_pause=longest_pause
@@ -78,10 +82,11 @@ class Chat:
             longest_pause=longest_pause,
         )  # fmt: skip
         commands = Commands(connector, store, self._asking, callers, renderer=renderer, waits=waiting, links=links)
-        self._reviewing = Reviewing(
-            connector, store, desk, callers, seal=seal, channel=channel, longest_pause=longest_pause
-        )  # fmt: skip
-        self._reception = Reception(self._clicks, self._asking, commands, self._homes, self._reviewing)
+        self._dialogues = tuple(
+            Dialogue(connector, store, act, callers, seal=seal, channel=channel, longest_pause=longest_pause)
+            for act in (reviews(desk), overrides(desk))
+        )
+        self._reception = Reception(self._clicks, self._asking, commands, self._homes, self._dialogues)
         self._signed = signed
         self.on_ack: Callable[[float], object] = float
         """Told how many seconds it took to store each delivery."""
@@ -117,7 +122,8 @@ class Chat:
             group.create_task(self._homes.run(), name="chat: homes")
             group.create_task(self._clicks.inbox.run(), name="chat: clicks")
             group.create_task(self._asking.inbox.run(), name="chat: requests")
-            group.create_task(self._reviewing.inbox.run(), name="chat: reviews")
+            for dialogue in self._dialogues:
+                group.create_task(dialogue.inbox.run(), name=f"chat: {dialogue.act.key}")
 
     async def take(self, envelope: Envelope) -> Reply:
         """Take a delivery: our own heartbeat, or something that a person did."""
@@ -130,8 +136,8 @@ class Chat:
 
     def look(self) -> None:
         """Look into the inbox: another replica kept something."""
-        self._clicks.inbox.look()
-        self._asking.inbox.look()
+        for inbox in (self._clicks.inbox, self._asking.inbox, *(one.inbox for one in self._dialogues)):
+            inbox.look()
 
     def status(self) -> dict[str, Any]:
         """Return how chat stands, as `passgate status` and `doctor` show it; times are ISO 8601, UTC."""

@@ -12,6 +12,7 @@ from passgate.model.change import Actor, Change, Door, Event, Gate, JournalEntry
 from passgate.model.decision import PLAN, Decision, Verdict
 from passgate.model.review import Review
 from passgate.policy.ladder import still_asked
+from passgate.policy.opening import Holding
 from passgate.policy.votes import ballot_of
 
 SYMBOLS = {
@@ -76,7 +77,8 @@ class View:
     """Hold what is known of a change at one moment, `at`. `moved` is the event that brought its present state.
 
     `plan_file` is the SHA-256 of the file with the whole plan, once it is in the thread. `review` is that of a broken
-    glass. `again` is the change by which it was asked for again.
+    glass. `again` is the change by which it was asked for again. `held` are the freezes that hold it up, and
+    that some may override.
     """
 
     change: Change
@@ -87,6 +89,7 @@ class View:
     review: Review | None = None
     plan_file: str = ""
     again: str = ""
+    held: tuple[Holding, ...] = ()
 
 
 def title(change: Change) -> str:
