@@ -21,6 +21,7 @@ from passgate.lab.slack.blocks import TEXT_OF_ALL_BLOCKS, faults_of_blocks, faul
 from passgate.model.change import Change, State
 from passgate.model.decision import PLAN, Requirement, Terms, Verdict
 from passgate.model.plan import CheckResult, Plan, PlannedStep, Risk, Severity
+from passgate.policy.opening import Holding
 from tests.unit.test_chat_render import AT, SEAL, assert_safe, decided, people, view
 
 LONG = ("🔥", "仮想マシン", "نظام ", "\u202eabc", "&<>", "*_~`", "a\n", "x")
@@ -59,10 +60,16 @@ def seen(plan: Plan, text: str, *, state: State = State.WAITING, seats: int = 1,
         Requirement(name=f"{index} {text}", rule=text, needed=2, voters=("bob", "carol")) for index in range(seats)
     )
     change = view(text[:500], state=state).change.model_copy(
-        update={"plan": plan, "terms": Terms(policy=text, requirements=asked, reason_required=reason)}
+        update={
+            "plan": plan,
+            "terms": Terms(policy=text, requirements=asked, reason_required=reason, standing=timedelta(days=90)),
+            "schedule": text[:64],
+        }
     )
     decisions = tuple(decided(Verdict.APPROVE, who, text[:500]) for who in ("bob", "carol"))
-    return View(change, decisions, plan_file="ab" * 32)
+    freeze = Holding(name="f" * 63, kind="freeze", text=text[:300], until=AT, override=(text[:64],) * 3)
+    held = (freeze,) * 9 if state is State.SCHEDULED else ()
+    return View(change, decisions, plan_file="ab" * 32, held=held)
 
 
 @given(plan=plans(), text=names, state=st.sampled_from(State), seats=st.integers(1, 30), reason=st.booleans())
@@ -134,7 +141,7 @@ def test_a_confirm_tells_what_is_overridden_and_what_is_lost() -> None:
     shown = seen(view("x" * 3000).change.plan or Plan.model_construct(), "win-01")
     block = decide_block(shown.change, PLAN, (), SEAL)
     assert block is not None
-    approve, deny = block["elements"]
+    approve, *_, deny = block["elements"]
     assert "You override warnings: USB-2." in approve["confirm"]["text"]["text"]
     assert "confirm" not in deny
     asks_why = shown.change.model_copy(update={"terms": Terms(policy="p", reason_required=True)})

@@ -39,7 +39,7 @@ def override_block(view: View, seal: Callable[[Change, str], str]) -> Block | No
         {
             "type": "button",
             "action_id": f"{OVERRIDE}:{number}",
-            "text": _plain(f"Let it through {one.name}", BUTTON),
+            "text": _plain(f"Override the freeze {one.name}", BUTTON),
             "value": seal(view.change, f"{AT}{one.name}"),
         }
         for number, one in enumerate(view.held[:MOST])
@@ -76,7 +76,7 @@ def _question(change: Change, what: str) -> Question:
         f"*{safe(title(change), 200)}*\nThe freeze *{safe(what, 64)}* is overridden for this change alone. "
         "Decisions and windows count as before. The reason goes to who asked and into the record."
     )
-    return Question(f"Override for {change.id}", words, "Why can't it wait?", "Let it through")
+    return Question("Override a freeze", words, "Why can't it wait?", "Let it through")
 
 
 def _plain(text: str, longest: int) -> dict[str, Any]:
