@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from secrets import token_hex
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import httpx
@@ -17,6 +17,8 @@ from prefect.states import AwaitingRetry
 from passgate.engine.deployed import entry_point
 from passgate.engine.flow import flow_of, form_of, run_key, run_name
 from passgate.engine.runtime import Runtime
+from passgate.engine.steps import Runbook
+from passgate.engine.triggers import DEPLOYMENTS, is_alike
 from passgate.engine.worker import POOL
 from passgate.errors import UnreachableError
 from passgate.model.change import Change, State
@@ -24,11 +26,39 @@ from passgate.model.change import Change, State
 if TYPE_CHECKING:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
 
 LOOK_EVERY = 0.05
 FALLING_ASLEEP = 60
 """How many looks, that far apart in seconds, a ring gives a run that is in hand; then the clockwork rings again."""
 FAULTS = (httpx.HTTPError, PrefectHTTPStatusError)
+
+
+def deployment_of(runbook: Runbook[Any]) -> dict[str, Any]:
+    """Return what a runbook's deployment is made of, as Prefect's client takes it, its schedules left out."""
+    return {
+        "entrypoint": entry_point(runbook.slug),
+        "work_pool_name": POOL,
+        "description": flow_of(runbook).description,
+        "parameter_openapi_schema": form_of(runbook),
+        "enforce_parameter_schema": True,
+        "tags": ["passgate", runbook.risk.value],
+        "pull_steps": [],
+        "parameters": {},
+        "job_variables": {},
+        "paused": False,
+    }
+
+
+def stands(found: DeploymentResponse, should: dict[str, Any], schedules: list[DeploymentScheduleCreate]) -> bool:
+    """Say whether a deployment is as it would be written; what somebody altered in Prefect makes it another."""
+    by_slug = {one.slug: one for one in schedules}
+    return (
+        all(getattr(found, name) == value for name, value in should.items())
+        and found.global_concurrency_limit is None
+        and len(found.schedules) == len(schedules)
+        and all(one.slug in by_slug and is_alike(one, by_slug[one.slug]) for one in found.schedules)
+    )
 
 
 class PrefectBell:
@@ -53,22 +83,19 @@ class PrefectBell:
     async def deploy(self, schedules: Callable[[str], list[DeploymentScheduleCreate]] = lambda _: []) -> None:
         """Write a deployment for each runbook, so that Prefect's form, schedules and API reach it.
 
-        `schedules` says which ones a runbook has: those that are not given now are gone.
+        `schedules` says which ones a runbook has: those that are not given now are gone. One that stands as it should
+        is left: to write it takes Prefect longer than all the rest of a start.
         """
         client = self._open()
+        there = {one.name: one for one in await client.read_deployments(limit=DEPLOYMENTS)}
         for slug, runbook in self._runtime.catalogue.runbooks.items():
-            flow = flow_of(runbook)
+            should, its_schedules = deployment_of(runbook), schedules(slug)
+            found = there.get(slug)
+            if found is not None and stands(found, should, its_schedules):
+                self._deployments[slug] = found.id
+                continue
             self._deployments[slug] = await client.create_deployment(
-                flow_id=await client.create_flow(flow),
-                name=slug,
-                entrypoint=entry_point(slug),
-                work_pool_name=POOL,
-                description=flow.description,
-                parameter_openapi_schema=form_of(runbook),
-                enforce_parameter_schema=True,
-                tags=["passgate", runbook.risk.value],
-                pull_steps=[],
-                schedules=schedules(slug),
+                flow_id=await client.create_flow(flow_of(runbook)), name=slug, schedules=its_schedules, **should
             )
 
     async def start(self, change: Change) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -73,11 +74,25 @@ def test_stops_when_somebody_changed_the_world_while_passgate_was_dead(house: Ho
 
 
 def test_goes_on_after_the_service_was_killed_while_waiting(house: House) -> None:
-    """A wait holds no process: an approval after the restart finds the change as it was."""
+    """A wait holds no process: an approval after the restart finds the change as it was.
+
+    So it finds Prefect: a deployment that somebody altered meanwhile is put right, and no other is written again.
+    """
     change = house.request()
     house.suspended(change)
+    before = _deployments(house)
     house.kill_service()
+    altered = {"parameters": {"vm": "win-02"}, "paused": True, "enforce_parameter_schema": False}
+    path = f"/deployments/{before['usb-attach']['id']}"
+    assert house.prefect("PATCH", path, **altered).status_code == 204
     house.up()
+    after = _deployments(house)
+    assert {name: after["usb-attach"][name] for name in altered} == {
+        "parameters": {},
+        "paused": False,
+        "enforce_parameter_schema": True,
+    }
+    assert [slug for slug in before if after[slug]["updated"] != before[slug]["updated"]] == ["usb-attach"]
     house.decide("bob", change)
     assert house.ends(change).state is State.DONE
 
@@ -127,3 +142,7 @@ def _told(house: House, change: Change, kind: EventType, saw: str = "") -> bool:
 
 def _sent(house: House) -> Counter[str]:
     return Counter(one["method"] for one in house.touched() if one["accepted"])
+
+
+def _deployments(house: House) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in house.prefect("POST", "/deployments/filter", limit=200).json()}
