@@ -53,6 +53,13 @@ class StandUp(power.On):
 
 
 @dataclass(frozen=True)
+class ConnectedAgain(usb.Connected):
+    """Wait until a VM that was shut down for a reboot has its device again. Only reads."""
+
+    aside: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
 class PciStays(Check):
     """Name the running VMs that a PCI function ties to the host."""
 
@@ -320,7 +327,7 @@ def refill(host: Host, site: Inventory, *, shut_down: bool) -> Iterator[Step]:
         for device in host.usb:
             entry = vm.usb_entry(device)
             if entry is not None and entry.connected:
-                yield usb.Connected(vm, device)
+                yield ConnectedAgain(vm, device)
     cluster = site.cluster(host.cluster)
     yield Serves(host, ha=bool(cluster and cluster.ha and host.ha_state), maintenance=host.maintenance)
 

@@ -6,7 +6,7 @@ from passgate.engine.steps import Step
 from passgate.model.inventory import Host, Inventory
 from tasks import arbitrator, cluster, evacuation, host, maintenance, power, vmotion
 from tests.scenarios.stage import Given, Scenario
-from tests.scenarios.steps_usb import movable, xhci
+from tests.scenarios.steps_usb import attach, movable, xhci
 
 STICK = "18a5:0302"
 ESX_01, ESX_02 = "esx-01.lab.example", "esx-02.lab.example"
@@ -93,4 +93,6 @@ SCENARIOS = (
     Scenario("that was suspended", "win-01", lambda one: power.Resume(one.vm), given=[SUSPENDED]),
     Scenario("as it was", "win-01", lambda one: power.Suspend(one.vm)),
     Scenario("after a reboot", "win-02", lambda one: evacuation.StandUp(one.vm)),
+    Scenario("after its reboot", "lnx-01", lambda one: evacuation.ConnectedAgain(one.vm, one.device),
+             first=[xhci, attach], device=STICK),
 )  # fmt: skip
