@@ -1,7 +1,7 @@
-"""Run the command line in a process of its own that was forked from one which has imported everything already.
+"""Run programs in processes of their own that were forked from one which has imported most of Passgate already.
 
 To start an interpreter and import half of Passgate costs more than most commands do. The process that is forked from
-runs no thread and holds nothing open, and each command gets its own environment, folder and streams.
+runs no thread and holds nothing open, and each program gets its own environment, folder and streams.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -34,13 +39,20 @@ _lock = Lock()
 def run(
     words: Sequence[str], environment: Mapping[str, str], cwd: Path = ROOT, within: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run `passgate` with these words and that environment, and return its exit code and what it said.
+    """Run `passgate` with these words and that environment, and return its exit code and what it said."""
+    return python(("-m", LOADED[0], *words), environment, cwd, within)
 
-    One command runs at a time. One whose environment an interpreter must be started with gets an interpreter.
+
+def python(
+    words: Sequence[str], environment: Mapping[str, str], cwd: Path = ROOT, within: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with these words: `-m` and a module, `-c` and a program, or a file; then its arguments.
+
+    One program runs at a time. One whose environment an interpreter must be started with gets an interpreter.
     """
     if any(os.environ.get(name) != value for name, value in environment.items() if name.startswith(OWN_INTERPRETER)):
         return subprocess.run(
-            [sys.executable, "-m", LOADED[0], *words],
+            [sys.executable, *words],
             env=dict(environment), cwd=cwd, capture_output=True, text=True, timeout=within, check=False,
         )  # fmt: skip
     with _lock, tempfile.TemporaryDirectory() as folder:
@@ -57,7 +69,7 @@ def run(
 
 @cache
 def _server() -> subprocess.Popen[str]:
-    """Start the process that the commands are forked from; it ends when this one does."""
+    """Start the process that all others are forked from; it ends when this one does."""
     return subprocess.Popen(
         [sys.executable, str(Path(__file__))],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -65,8 +77,8 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
-    from importlib import import_module
-
+    # That a module is imported before it is run is what this is about.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="runpy")
     for name in LOADED:
         import_module(name)
     said = os.fdopen(os.dup(1), "w")
@@ -81,27 +93,43 @@ def _serve() -> None:
 
 
 def _be(asked: dict[str, Any]) -> None:
-    """Be the command, in the forked process."""
-    import signal
-
-    from passgate.faces.cli.main import main
-
+    """Be the program, in the forked process."""
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["cwd"])
     signal.alarm(asked["within"])
     for stream, name in ((0, os.devnull), (1, asked["out"]), (2, asked["err"])):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), stream)
-    code: Any = 1
+    code: Any = 0
     try:
-        code = main(asked["words"])
+        _do(*asked["words"])
     except SystemExit as end:
-        code = end.code
+        code = end.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)  # noqa: T201 - as an interpreter does
+            code = 1
+    except BaseException:  # noqa: BLE001 - as an interpreter does
+        traceback.print_exc()
+        code = 1
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+        os._exit(code)
+
+
+def _do(first: str, *others: str) -> None:
+    """Do what an interpreter does with these words."""
+    match first:
+        case "-m":
+            sys.argv, sys.path[0] = list(others), str(Path.cwd())
+            runpy.run_module(others[0], run_name="__main__", alter_sys=True)
+        case "-c":
+            sys.argv, sys.path[0] = ["-c", *others[1:]], str(Path.cwd())
+            exec(compile(others[0], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - that is what -c is
+        case file:
+            sys.argv, sys.path[0] = [file, *others], str(Path(file).resolve().parent)
+            runpy.run_path(file, run_name="__main__")
 
 
 if __name__ == "__main__":

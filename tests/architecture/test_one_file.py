@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from passgate.lab.slack.blocks import faults_of_view
+from tests import forked
 from tests.lab_site import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -195,15 +195,7 @@ class Site:
     def python(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run Python with that content."""
         there = {"PASSGATE_HOME": str(self.content / "home"), "PASSGATE_CONTENT": str(self.content), **environment}
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=self.content,
-            env={**os.environ, **there},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return forked.python(words, {**os.environ, **there}, self.content)
 
     def json(self, *words: str) -> dict[str, Any]:
         """Run a command and return what it says."""
