@@ -24,6 +24,7 @@ from passgate.engine.clockwork import Clockwork
 from passgate.engine.course import delays, go_on, is_safe_to_repeat
 from passgate.engine.desk import Desk
 from passgate.engine.runtime import Runtime, open_runtime, utc_now
+from passgate.faces.cli.client import URL_FILE
 from passgate.faces.web.app import make_app
 from passgate.model.change import Change
 from passgate.model.plan import PlannedStep
@@ -76,6 +77,11 @@ class HandBell:
         """Say whether a task carries the change out now."""
         return change.id in self._in_hand
 
+    @property
+    def is_still(self) -> bool:
+        """Say whether no change is under way."""
+        return not self._in_hand
+
     async def start(self, change: Change) -> None:
         """Make the change's run."""
         await self.ring(change)
@@ -112,6 +118,12 @@ class Workshop(House):
     loop: asyncio.AbstractEventLoop = field(kw_only=True)
     bell: HandBell = field(kw_only=True)
     http: httpx.AsyncClient = field(kw_only=True)
+    desk: Desk = field(kw_only=True)
+
+    @property
+    def url(self) -> str:
+        """Return where it answers, if it does (tests/open_doors.py)."""
+        return (self.home / URL_FILE).read_text(encoding="utf-8")
 
     def up(self) -> None:
         """Do nothing: it runs as long as this process."""
@@ -139,7 +151,10 @@ class Workshop(House):
 def open_workshop(
     home: Path, edit: Callable[[Path], object] = lambda _: None, clock: Clock = utc_now
 ) -> Iterator[Workshop]:
-    """Run a lab and an engine in that home; `edit` may change its config first."""
+    """Run a lab and an engine in that home; `edit` may change its config first.
+
+    With a clock that a test sets, nothing happens by itself: the test lets the clockwork look when the time is set.
+    """
     with Lab.start(home) as lab, _loop() as loop:
         for_tests(lab.config)
         edit(lab.config)
@@ -147,19 +162,26 @@ def open_workshop(
         tokens = {person: runtime.store.issue_token(person, now()) for person in PEOPLE}
         bell = HandBell(runtime)
 
-        async def open_desk() -> httpx.AsyncClient:
-            app = make_app(Desk(runtime, bell), runtime.config.people)
-            return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://passgate")
+        async def open_desk() -> tuple[Desk, httpx.AsyncClient]:
+            desk = Desk(runtime, bell)
+            app = make_app(desk, runtime.config.people)
+            return desk, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://passgate")
+
+        async def keep() -> None:
+            if clock is utc_now:
+                await Clockwork(runtime, bell).run()
 
         async def close() -> None:
             keeping.cancel()
             await bell.close()
             await http.aclose()
 
-        http = asyncio.run_coroutine_threadsafe(open_desk(), loop).result(PATIENCE)
-        keeping = asyncio.run_coroutine_threadsafe(Clockwork(runtime, bell).run(), loop)
+        desk, http = asyncio.run_coroutine_threadsafe(open_desk(), loop).result(PATIENCE)
+        keeping = asyncio.run_coroutine_threadsafe(keep(), loop)
         try:
-            yield Workshop(lab, runtime.store, ROOT, tokens, runtime=runtime, loop=loop, bell=bell, http=http)
+            yield Workshop(
+                lab, runtime.store, ROOT, tokens, runtime=runtime, loop=loop, bell=bell, http=http, desk=desk
+            )
         finally:
             asyncio.run_coroutine_threadsafe(close(), loop).result(PATIENCE)
             runtime.estate.close()

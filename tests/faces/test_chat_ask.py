@@ -281,7 +281,8 @@ async def test_what_came_to_nothing_is_asked_for_again_by_a_button(site: Site) -
 DYING = textwrap.dedent(
     """
     import asyncio, os, signal, sys
-    from pathlib import Path
+    from datetime import UTC, datetime
+from pathlib import Path
     from passgate.engine.desk import Desk
     from passgate.engine.runtime import open_runtime
     from passgate.faces.service import chatting
