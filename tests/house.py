@@ -56,6 +56,8 @@ rules:
     approval: {needed: 2, groups: [operations]}
 """
 PATIENCE = 60.0
+ASKING = 0.2
+"""Seconds between two questions to Prefect's server: each costs it about what it does for a run meanwhile."""
 HTTP = httpx.Client(verify=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 """Speaks to addresses of this machine. One for all: to load the certificates that none of them needs takes 20 ms each
 time. It keeps no connection, because what it speaks to is killed in between."""
@@ -126,18 +128,23 @@ class House:
             at = now.open_gate
             return at is not None and at.name == gate and self.run_state(now) == "Suspended"
 
-        until(waits, f"{change.id} waits at the gate {gate}", told=self.told(change))
+        until(waits, f"{change.id} waits at the gate {gate}", told=self.told(change), every=ASKING)
         return self.store.change(change.id)
 
     def ends(self, change: Change, within: float = PATIENCE) -> Change:
         """Wait until the change has ended."""
-        until(lambda: self.store.change(change.id).state.is_end, f"{change.id} ends", within, self.told(change))
+        until(lambda: self.state(change).is_end, f"{change.id} ends", within, self.told(change))
         return self.store.change(change.id)
 
     def becomes(self, change: Change, state: State, within: float = PATIENCE) -> Change:
         """Wait until the change is in that state."""
-        until(lambda: self.store.change(change.id).state is state, f"{change.id} is {state}", within, self.told(change))
+        until(lambda: self.state(change) is state, f"{change.id} is {state}", within, self.told(change))
         return self.store.change(change.id)
+
+    def state(self, change: Change) -> State:
+        """Return the change's state, and nothing else of it: to read all of it costs who waits a hundred times more."""
+        with contextlib.closing(sqlite3.connect(self.home / "passgate.db", timeout=10)) as database:
+            return State(database.execute("select state from changes where id = ?", (change.id,)).fetchone()[0])
 
     def told(self, change: Change) -> Callable[[], str]:
         """Return what to say of a change that does not do what is waited for."""
@@ -152,7 +159,7 @@ class House:
 
     def suspended(self, change: Change) -> str:
         """Wait until the change's run is suspended at the gate; return the run's id."""
-        until(lambda: self.run_state(change) == "Suspended", f"the run of {change.id} is suspended")
+        until(lambda: self.run_state(change) == "Suspended", f"the run of {change.id} is suspended", every=ASKING)
         run = self.store.change(change.id).flow_run
         assert run is not None
         return run
@@ -250,12 +257,18 @@ def content_with_tests(folder: Path) -> Path:
     return folder
 
 
-def until(holds: Callable[[], bool], what: str, within: float = PATIENCE, told: Callable[[], str] = lambda: "") -> None:
-    """Wait until it holds; fail in words when it does not within that many seconds."""
+def until(
+    holds: Callable[[], bool],
+    what: str,
+    within: float = PATIENCE,
+    told: Callable[[], str] = lambda: "",
+    every: float = 0.05,
+) -> None:
+    """Wait until it holds, looking every so many seconds; fail in words when it does not within that many."""
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline, f"waited {within} s in vain until {what}. {told()}"
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def now() -> datetime:
