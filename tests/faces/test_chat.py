@@ -32,6 +32,7 @@ from passgate.model.decision import PLAN, Decision, Terms, Verdict
 from passgate.model.plan import Plan, PlannedStep, Risk
 from passgate.model.review import Review, ReviewVerdict
 from passgate.policy.opening import Holding
+from passgate.policy.reviews import waits_for
 from passgate.settings.people import People, Person
 from passgate.store.store import Store
 
@@ -138,6 +139,11 @@ class PlainDesk:
     def waits_for(self, change: Change, person: str) -> bool:
         """Say who may decide on a change that waits."""
         return change.state is State.WAITING and change.terms is not None and person in change.terms.voters
+
+    async def reviews_for(self, person: str) -> tuple[Review, ...]:
+        """Return the reviews that a person may close."""
+        found = self.store.reviews.all(only_open=True)
+        return tuple(one for one in found if waits_for(one, self.store.change(one.change), PEOPLE, person))
 
     def held_up(self, change: Change) -> tuple[Holding, ...]:  # noqa: ARG002 - as the engine's
         """Know no freeze."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from passgate.ledger.canonical import time_text
@@ -56,6 +57,28 @@ async def test_a_review_is_closed_by_a_button(place: Place) -> None:
     )  # fmt: skip
     assert "*Reviewed* by Bob Berger: *not justified*" in place.thread()[-1]
     assert place.store.inbox_open() == ()
+
+
+async def test_a_review_stands_in_the_home_of_those_who_may_close_it(place: Place) -> None:
+    """From the end of the change until it is closed: who broke the glass, why, and until when; not in others' Homes."""
+
+    def home(user: str) -> str:
+        return str(place.slack.state()["homes"].get(user, ""))
+
+    async with place.chat() as chat:
+        await place.connected(chat)
+        for user in ("U0BOB", "U0ALICE"):
+            await asyncio.to_thread(place.slack.act, "home", user=user)
+        change = filed(place, BROKEN, State.APPROVED)
+        await until(lambda: change.id in home("U0ALICE"))
+        assert "Waits for your review" not in home("U0BOB")
+        place.carry_out(change.id)
+        await until(lambda: "Waits for your review" in home("U0BOB"))
+        for said in (change.id, "broke the glass", "the dongle died", f"passgate review close {change.id}"):
+            assert said in home("U0BOB")
+        assert "Waits for your review" not in home("U0ALICE")
+        place.store.reviews.close(change.id, ReviewVerdict.JUSTIFIED, "it was down", BOB, now())
+        await until(lambda: "Waits for your review" not in home("U0BOB"))
 
 
 async def test_what_the_desk_refuses_of_a_review_is_told_to_who_clicked_alone(place: Place) -> None:

@@ -177,10 +177,15 @@ class Commands:
 
     async def _waiting(self, _said: Said, person: Person) -> Answer:
         found, more = await asyncio.to_thread(self._waits.of, person.id, LISTED)
-        if not found:
-            return "Nothing waits for your decision.", ()
         lines = [await self._line(one) for one in found]
         lines += ["… and more: `passgate list --waits-for-me`"] if more else []
+        reviews = await self._waits.reviews(person.id)
+        lines += [
+            f"🧯 {one.change}: its review, by {moment(one.due_at)}: `passgate review close {one.change}`"
+            for one in reviews
+        ]
+        if not lines:
+            return "Nothing waits for your decision.", ()
         return fit_lines(["*What waits for your decision*", *lines], LONGEST, more="… and {left} more"), ()
 
     async def _line(self, change: Change) -> str:

@@ -163,6 +163,7 @@ class Homes:
             for asked in (change.terms, *change.terms.gates.values()):
                 people |= {*asked.voters, *(one for late in asked.escalations for one in late.voters)}
             people |= {one.person for one in change.terms.stand_ins}
+            people |= set(change.terms.break_glass.reviewers if change.terms.break_glass else ())
         return {user for one in people if (user := self._people.slack_of(one))}
 
     async def _publish(self) -> None:
@@ -189,6 +190,7 @@ class Homes:
             name: tuple([replace(one, link=await self._links.of(one.change.id)) for one in listed])
             for name, listed in shown.items()
         }
+        reviews = (await self._waits.reviews(person.id))[: home_view.MOST_REVIEWS]
         waiting, more = linked["waiting"], len(linked["waiting"]) > home_view.MOST_WAITING
         return home_view.home(
             self._people,
@@ -201,8 +203,13 @@ class Homes:
                 more,
                 self._notes.get(user, ""),
                 await asyncio.to_thread(self._store.schedules.standing_of, person.id, datetime.now(UTC)),
+                tuple([(await self._reviewed(one.change), one) for one in reviews]),
             ),
         )
+
+    async def _reviewed(self, change_id: str) -> Listed:
+        change = await asyncio.to_thread(self._store.change, change_id)
+        return Listed(change, link=await self._links.of(change_id))
 
     def _facts(self, person: str) -> dict[str, list[Listed]]:
         """Read what concerns one person."""

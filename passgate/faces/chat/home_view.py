@@ -12,11 +12,12 @@ from passgate.faces.chat.text import fit, fit_lines, plain, safe
 from passgate.faces.chat.words import SYMBOLS, WORDS, moment, title
 from passgate.model.change import Change
 from passgate.model.decision import PLAN, Decision
+from passgate.model.review import Review
 
 Block = dict[str, Any]
 
 REQUEST = "passgate_home_request"
-MOST_WAITING, MOST_DECIDED, MOST_MINE, MOST_ENDED = 20, 5, 10, 10
+MOST_WAITING, MOST_REVIEWS, MOST_DECIDED, MOST_MINE, MOST_ENDED = 20, 10, 5, 10, 10
 """So many are shown of each kind: two blocks for one with buttons, one for each other; 100 is the limit."""
 WORDS_OF_ONE = 1500
 IMPACT = 400
@@ -37,7 +38,8 @@ class Listed:
 class Shown:
     """Hold what is known for one person; `more` says that more waits than is listed, `note` what they are told.
 
-    `standing` are their approvals that stand for later runs, each with its schedule.
+    `standing` are their approvals that stand for later runs, each with its schedule; `reviews` those of broken glasses
+    that they may close.
     """
 
     waiting: tuple[Listed, ...] = ()
@@ -47,6 +49,7 @@ class Shown:
     more: bool = False
     note: str = ""
     standing: tuple[tuple[str, Decision], ...] = ()
+    reviews: tuple[tuple[Listed, Review], ...] = ()
 
 
 def home(people: Directory, seal: Callable[[Change, str], str], shown: Shown) -> dict[str, Any]:
@@ -59,6 +62,9 @@ def home(people: Directory, seal: Callable[[Change, str], str], shown: Shown) ->
         blocks += _with_buttons(people, seal, one)
     if shown.more:
         blocks.append(_section("… and more: `/passgate waiting`, or `passgate list --waits-for-me`"))
+    if shown.reviews:
+        blocks.append(_header("Waits for your review"))
+        blocks += [_section(fit(_review(people, *one), WORDS_OF_ONE)) for one in shown.reviews]
     if shown.decided:
         blocks.append(_header("You decided, and it has not begun"))
         for one in shown.decided:
@@ -104,6 +110,16 @@ def _with_buttons(people: Directory, seal: Callable[[Change, str], str], one: Li
     block = decide_block(change, name, one.decisions, seal, f"decide:{change.id}:{name}")
     if block:
         yield block
+
+
+def _review(people: Directory, one: Listed, review: Review) -> str:
+    change = one.change
+    why = f"\nWhy: “{safe(change.reason, 300)}”" if change.reason else ""
+    return (
+        f"{_named(one)}\n{people.name(review.by)} broke the glass for it{why}\n"
+        f"Say by {moment(review.due_at)} whether it was justified: by the buttons of its message, or "
+        f"`passgate review close {change.id}`"
+    )
 
 
 def _plain_list(
