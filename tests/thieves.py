@@ -84,6 +84,10 @@ class Thieves(Doors):
         """Rob all that is left; let approvals given in the freeze, and for longer, run out; and rob all again."""
         if self.sound:
             self._rob_all()
+            for vm in ("lnx-02", "pair-02"):
+                if own := self.ask("bob", vm):
+                    self.decide(own, "bob", "approve", "api", elsewhere=False)
+                    self.nothing_was_done_without_authority()
             self.wait("freeze")
             if late := self.ask(AUTHOR, "old-01"):
                 self.decide(late, "bob", "approve", "api", elsewhere=False)

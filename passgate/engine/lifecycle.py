@@ -22,7 +22,8 @@ from passgate.errors import ConfigError, InputError, WorldError
 from passgate.settings.load import load_config
 
 SERVICE, PREFECT = "service", "prefect"
-START_SECONDS = 120.0
+START_SECONDS = 300.0
+"""How long a start may take: the first one makes Prefect's database, minutes on a machine that is busy."""
 STOP_SECONDS = 15.0
 PORT_SECONDS = 15.0
 """How long a killed server's port may take to be free again: its children may outlive it for a moment."""

@@ -25,7 +25,7 @@ from passgate.faces.cli import words
 from passgate.faces.cli.client import Service
 from passgate.faces.cli.demo_proof import guest_facts, guest_lines
 from passgate.faces.cli.demo_stories import PLAN, STORIES, Act, Decision, Story
-from passgate.faces.cli.demo_wait import PATIENCE, until, waiting
+from passgate.faces.cli.progress import PATIENCE, until, waiting
 from passgate.faces.cli.terminal import Answer
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from passgate.errors import PassgateError, WorldError
-from passgate.faces.cli.demo_wait import until, waiting
+from passgate.faces.cli.progress import until, waiting
 from passgate.faces.cli.terminal import Answer
 
 if TYPE_CHECKING:

@@ -23,8 +23,11 @@ def up(*, replica: str = "") -> Iterator[Answer]:
         Needs `standby: true` in config/service.yaml.
     """
     from passgate.engine import lifecycle
+    from passgate.faces.cli.progress import waiting
 
-    yield _told("Passgate is up.", lifecycle.start(home(), content(), config_dir(), replica))
+    with waiting("starting Passgate"):
+        found = lifecycle.start(home(), content(), config_dir(), replica)
+    yield _told("Passgate is up.", found)
 
 
 def down() -> Iterator[Answer]:
@@ -52,9 +55,12 @@ def status() -> Iterator[Answer]:
 
 def lab_start() -> Iterator[Answer]:
     """Start the lab: a simulated vCenter with ESXi shells and guests, and a Slack workspace."""
+    from passgate.faces.cli.progress import waiting
     from passgate.lab import lifecycle
 
-    yield _told("The lab is up.", lifecycle.start(home(), config_dir()))
+    with waiting("starting the lab"):
+        found = lifecycle.start(home(), config_dir())
+    yield _told("The lab is up.", found)
 
 
 def lab_stop() -> Iterator[Answer]:
@@ -91,8 +97,10 @@ def _told(first: str, state: Any) -> Answer:
 
 def _words(value: Any) -> str:
     if isinstance(value, dict) and "running" in value:
-        where = f" at {value['url']}" if value.get("url") else ""
-        return f"runs{where} (pid {value.get('pid')})" if value["running"] else f"does not run; log: {value.get('log')}"
+        if not value["running"]:
+            return f"does not run; log: {value.get('log')}"
+        how = f"runs at {value['url']}" if value.get("url") else "starts, and does not answer yet"
+        return f"{how} (pid {value.get('pid')})"
     if isinstance(value, dict):
         said = (
             f"{name.replace('_', ' ')} {_words(inner)}" for name, inner in value.items() if inner not in (None, [], "")
