@@ -551,9 +551,9 @@ async def test_kill_between_store_and_ack_loses_no_click(place: Place, tmp_path:
         import asyncio, os, signal, sys
         from passgate.connect.slack import SlackConnector
         from passgate.faces.chat.service import Chat
-        from passgate.policy.opening import Holding
-from passgate.settings.people import People
+        from passgate.settings.people import People
         from passgate.store.store import Store
+        from tests.faces.test_chat import PlainDesk
 
         class Dying(Store):
             def inbox_put(self, *given):
@@ -565,7 +565,7 @@ from passgate.settings.people import People
             async with SlackConnector(bot_token="xoxb-lab-bot", app_token="xapp-lab-app", api_url=api) as connector:
                 people = People(people=())
                 await Chat(
-                    connector, store, None, people, "C0PASSGATE", secret="xoxb-lab-bot", origin=store.origin
+                    connector, store, PlainDesk(store), people, "C0PASSGATE", secret="xoxb-lab-bot", origin=store.origin
                 ).run()
 
         asyncio.run(main(*sys.argv[1:]))

@@ -281,8 +281,7 @@ async def test_what_came_to_nothing_is_asked_for_again_by_a_button(site: Site) -
 DYING = textwrap.dedent(
     """
     import asyncio, os, signal, sys
-    from datetime import UTC, datetime
-from pathlib import Path
+    from pathlib import Path
     from passgate.engine.desk import Desk
     from passgate.engine.runtime import open_runtime
     from passgate.faces.service import chatting
