@@ -131,7 +131,7 @@ async def test_a_channel_that_is_down_loses_nothing_and_is_told_once(
     url = f"json://127.0.0.1:{receiver.port}/{CANARY}"
     async with telling(store, tmp_path, url, "waiting"):
         waiting_change(store)
-        await until(lambda: receiver.got)
+        await until(lambda: store.cursor("notice:ops") == store.newest_seq())
     async with telling(store, tmp_path, url, "waiting"):
         waiting_change(store)
         await until(lambda: len(receiver.got) == 2)
