@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from passgate.engine.climbing import climb
 from passgate.engine.desk import Bell
-from passgate.engine.ending import evidence_file, write_evidence
+from passgate.engine.ending import is_kept, write_evidence
 from passgate.engine.gate import expire, is_ready, reconsider, settle
 from passgate.engine.mending import mend
 from passgate.engine.reviewing import look_after_reviews
@@ -190,7 +190,7 @@ class Clockwork:
         if not await self._wake(change):
             return
         try:
-            if change.plan is not None and not evidence_file(self._runtime.home, change_id).exists():
+            if change.plan is not None and not is_kept(self._runtime, change_id):
                 await write_evidence(self._runtime, change)
             await mend(self._runtime, change, self._bell.start)
             self._runtime.store.close_change(change_id, self._runtime.clock())

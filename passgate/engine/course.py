@@ -15,7 +15,7 @@ from typing import Protocol
 from passgate.engine.authority import ENGINE, words
 from passgate.engine.beginning import LEASE, begin, hold_up, last_hold_up
 from passgate.engine.carrying import Carrying
-from passgate.engine.ending import end, evidence_file, write_evidence
+from passgate.engine.ending import end, is_kept, write_evidence
 from passgate.engine.gate import is_ready, settle, stopped_at
 from passgate.engine.overrun import out_of_time, takes_all_back
 from passgate.engine.runtime import Runtime
@@ -55,7 +55,7 @@ async def go_on(runtime: Runtime, change: Change, run: Run) -> Change:
     change = await _pass_the_gate(runtime, change, run)
     if not change.state.is_end:
         return await _carry_out(runtime, change, run)
-    if not evidence_file(runtime.home, change.id).exists():
+    if not is_kept(runtime, change.id):
         await write_evidence(runtime, change)
     return change
 

@@ -79,6 +79,12 @@ async def write_evidence(runtime: Runtime, change: Change) -> None:
     runtime.store.append(Event(type=EventType.EVIDENCE, change=change.id, actor=ENGINE, at=runtime.clock(), data=data))
 
 
+def is_kept(runtime: Runtime, change_id: str) -> bool:
+    """Say whether a change's evidence is in its file and on record; a crash may come between the two."""
+    recorded = runtime.store.events_of(change_id, EventType.EVIDENCE)
+    return bool(recorded) and evidence_file(runtime.home, change_id).exists()
+
+
 def evidence_file(home: Path, change_id: str) -> Path:
     """Return where a change's evidence is kept."""
     return home / "evidence" / f"{change_id}.zip"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from passgate.engine.authority import ENGINE
-from passgate.engine.ending import evidence_file, write_evidence
+from passgate.engine.ending import is_kept, write_evidence
 from passgate.engine.runtime import Runtime
 from passgate.errors import InputError, PassgateError
 from passgate.model.change import Actor
@@ -52,7 +52,7 @@ async def _keep(runtime: Runtime, review: Review) -> None:
     """Write the evidence anew; where that fails, the review is closed all the same and the clockwork tries again."""
     change = runtime.store.change(review.change)
     try:
-        if evidence_file(runtime.home, change.id).exists():  # without one it is about to be written, with all of this
+        if is_kept(runtime, change.id):  # without one it is about to be written, with all of this
             await write_evidence(runtime, change)
         runtime.store.reviews.note_kept(change.id, runtime.clock())
     except PassgateError as error:

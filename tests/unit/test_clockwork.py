@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, event, insert, select, text, update
 from passgate.engine.authority import ENGINE
 from passgate.engine.catalogue import Catalogue
 from passgate.engine.clockwork import BETWEEN, EVERY, Clockwork
+from passgate.engine.ending import evidence_file
 from passgate.engine.estate import Estate
 from passgate.engine.runtime import Runtime, open_store
 from passgate.model.change import Actor, Change, Door, EventType, State
@@ -182,6 +184,21 @@ async def test_what_has_ended_is_closed_once(room: Room) -> None:
     rung = [one for one in room.bell.rung if one != "CHG-0001"]
     assert len(rung) == len(set(rung)) == 60
     assert room.runtime.store.unclosed() == ()
+
+
+async def test_evidence_that_a_crash_left_without_its_record_is_written_and_recorded(room: Room) -> None:
+    """The process died between the file and the ledger: the next one does both, and the file is the one on record."""
+    store = room.runtime.store
+    change = waiting_change(store)
+    store.move(change.id, State.WITHDRAWN, BOB, "not needed", room.clock())
+    file = evidence_file(room.runtime.home, change.id)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"what was written before the crash")
+    await room.clockwork.round()
+    await room.clockwork.round()
+    (recorded,) = store.events_of(change.id, EventType.EVIDENCE)
+    assert recorded.data["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert store.unclosed() == ()
 
 
 @pytest.mark.parametrize("damage", ["terms = '{'", "created_at = 'yesterday'"])
