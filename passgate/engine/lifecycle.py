@@ -86,21 +86,8 @@ def start(home: Path, content: Path, config: Path, replica: str = "") -> dict[st
         patience = PORT_SECONDS if any(one.running for name, one in found.items() if name != PREFECT) else 0.0
         port = settings.prefect_port or _former_or_free_port(settings.host, former, patience)
         (home / "prefect.url").write_text(f"http://{settings.host}:{port}/api", encoding="utf-8")
-        _spawn(
-            home,
-            PREFECT,
-            [
-                sys.executable,
-                "-m",
-                "passgate.engine.prefect_server",
-                "start",
-                "--host",
-                settings.host,
-                "--port",
-                str(port),
-            ],
-            prefect_environment(home),
-        )
+        words = [sys.executable, "-m", "passgate.engine.prefect_server", "start"]
+        _spawn(home, PREFECT, [*words, "--host", settings.host, "--port", str(port)], prefect_environment(home))
     if service not in found or not found[service].running:
         (home / f"{service}.url").unlink(missing_ok=True)
         words = [sys.executable, "-m", "passgate.faces.service"]
