@@ -21,10 +21,12 @@ from passgate.lab.slack.blocks import TEXT_OF_ALL_BLOCKS, faults_of_blocks, faul
 from passgate.model.change import Change, State
 from passgate.model.decision import PLAN, Requirement, Terms, Verdict
 from passgate.model.plan import CheckResult, Plan, PlannedStep, Risk, Severity
+from passgate.model.review import Review
 from passgate.policy.opening import Holding
 from tests.unit.test_chat_render import AT, SEAL, assert_safe, decided, people, view
 
 LONG = ("🔥", "仮想マシン", "نظام ", "\u202eabc", "&<>", "*_~`", "a\n", "x")
+REVIEW = Review(change="CHG-0042", by="alice", reviewers=("bob",), opened_at=AT, due_at=AT + timedelta(days=3))
 names = st.one_of(
     st.just("win-01"),
     st.text(max_size=200),
@@ -116,6 +118,7 @@ def test_a_home_keeps_the_limits(text: str, waiting: int, others: int) -> None:
         waiting > home_view.MOST_WAITING,
         text[:2000],
         tuple((text[:64], decided(Verdict.APPROVE, "bob", text[:500])) for _ in range(others)),
+        tuple((one, REVIEW) for one in listed(text, others, State.DONE, 400)[: home_view.MOST_REVIEWS]),
     )
     drawn: dict[str, Any] = home_view.home(people(), SEAL, shown)
     assert faults_of_view(drawn) == []
